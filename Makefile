@@ -1,0 +1,56 @@
+# Two commands on a fresh machine with Python 3.11 do all set-up: `make plan` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STACK ?=
+STACK_OPTION := $(if $(STACK),--stack $(STACK))
+DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
+
+.DEFAULT_GOAL := help
+.PHONY: help plan preview up destroy test check tools bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+plan: $(VENV)/.installed ## what the file becomes; no account, no network, no Pulumi (STACK=dev)
+	@$(RUN) -m infra plan $(STACK_OPTION)
+
+preview: $(VENV)/.installed ## what `pulumi up` would change (STACK=dev, STATE=local for a local state folder)
+	@$(RUN) -m infra preview $(DEPLOY_OPTIONS)
+
+up: $(VENV)/.installed ## build or change the fleet
+	@$(RUN) -m infra up $(DEPLOY_OPTIONS)
+
+destroy: $(VENV)/.installed ## take the fleet down
+	@$(RUN) -m infra destroy $(DEPLOY_OPTIONS)
+
+test: $(VENV)/.installed-test ## every test that this machine can run, and which tier it left out
+	@$(RUN) -m pytest -n 2 --dist worksteal -rs $(TESTS)
+
+check: $(VENV)/.installed-test ## format, lint, types and layers
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff check .
+	@$(RUN) -m mypy
+	@PYTHONPATH=. $(VENV)/bin/lint-imports
+
+tools: ## the outside programs that tests need: found on PATH, installed, or built into a cache outside the checkout
+	@$(PYTHON) -m tools
+
+bench: $(VENV)/.installed-test ## the curve of `fleet plan` and `fleet resources` over models and pools
+	@$(RUN) bench/plan_speed.py
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "ollama-fleet needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.txt | $(VENV)/bin/python
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.installed-test: requirements-test.txt | $(VENV)/bin/python
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+	@touch $@ $(VENV)/.installed
