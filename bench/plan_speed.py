@@ -1,0 +1,65 @@
+"""How long the tool takes, and how that grows: `make bench` (or `.venv/bin/python bench/plan_speed.py`).
+
+Each figure is a whole process, the best of three, with its peak memory. Nothing is judged here: the table is.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = ((10, 2), (100, 10), (250, 12), (500, 25), (1000, 50), (2000, 100))
+"""(models, pools)."""
+RUNS = 3
+VRAM = "100Mi"
+
+
+def stack(models: int, pools: int) -> dict[str, object]:
+    """A stack of so many models over so many A100 pools; each pool has the same number."""
+    fleet = {
+        "gke": {"location": "us-central1-c"},
+        "pools": {f"pool-{index}": {"gpu": "a100-80gb", "replicas": "0..2"} for index in range(pools)},
+        "models": {
+            f"example/model-{index}:8b": {
+                "pools": [f"pool-{index % pools}", f"pool-{(index + 1) % pools}"],
+                "vram": VRAM,
+                "disk": VRAM,
+            }
+            for index in range(models)
+        },
+    }
+    return {"config": {"gcp:project": "example-project", "ollama-fleet:fleet": fleet}}
+
+
+def measure(arguments: list[str]) -> tuple[float, float]:
+    """(seconds, MiB) of one process; its children's peak is read as the largest so far, so measure small ones first."""
+    best = float("inf")
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "infra", *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, check=False
+        )
+        best = min(best, time.perf_counter() - start)
+        if done.returncode != 0:
+            raise SystemExit(f"fleet {' '.join(arguments)} ended with {done.returncode}")
+    return best, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'command':34} {'seconds':>8} {'MiB':>6}")
+    print("{:34} {:8.2f} {:6.0f}".format("fleet plan, dev", *measure(["plan", "--stack", "dev"])))
+    with tempfile.TemporaryDirectory() as folder:
+        for models, pools in SIZES:
+            Path(folder, f"Pulumi.m{models}.yaml").write_text(json.dumps(stack(models, pools)))
+            figures = measure(["plan", "--cwd", folder, "--stack", f"m{models}"])
+            print("{:34} {:8.2f} {:6.0f}".format(f"fleet plan, {models} models, {pools} pools", *figures))
+    print("{:34} {:8.2f} {:6.0f}".format("fleet resources, dev", *measure(["resources", "--stack", "dev"])))
+
+
+if __name__ == "__main__":
+    main()

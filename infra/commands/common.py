@@ -1,0 +1,47 @@
+"""What every command does first: choose the stack, read it, decide."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from infra import stack as stacks
+from infra.config import FleetConfig, parse
+from infra.plan.build import build
+from infra.plan.model import FleetPlan
+from infra.problem import Problem, Severity
+
+OK, ERRORS, UNREADABLE = 0, 1, 2
+
+
+def say(problem: Problem) -> None:
+    """One problem on standard error."""
+    sys.stderr.write(f"{problem.severity}  {problem.place}: {problem.message}\n       {problem.remedy}\n")
+
+
+def say_errors(problems: tuple[Problem, ...]) -> int:
+    """All errors on standard error; returns the exit status for them."""
+    for problem in problems:
+        if problem.severity is Severity.ERROR:
+            say(problem)
+    return ERRORS
+
+
+def add_stack_option(parser: argparse.ArgumentParser) -> None:
+    """`--stack NAME` and the folder to look in."""
+    parser.add_argument("--stack", metavar="NAME", help="the stack; default $STACK, else the only one in the folder")
+    parser.add_argument(
+        "--cwd", metavar="DIR", type=Path, default=Path(), help="the folder of Pulumi.<stack>.yaml; default: this one"
+    )
+
+
+def read_stack(arguments: argparse.Namespace) -> stacks.Stack:
+    """The stack that the command line means. Raises UnreadableError."""
+    name = stacks.choose(arguments.cwd, arguments.stack or os.environ.get("STACK") or None)
+    return stacks.read(arguments.cwd, name)
+
+
+def plan_of(stack: stacks.Stack) -> FleetPlan:
+    """The plan of a stack, with the problems of reading it."""
+    parsed = parse(stack.fleet)
+    return build(parsed.config or FleetConfig(), stack=stack.name, project=stack.project, problems=parsed.problems)

@@ -1,0 +1,291 @@
+"""The file's words for quantities, durations, replicas, drivers and names, each with its own clear refusal.
+
+A value that a person may write in several ways (`2`, `"0..2"`, `{min: 0, max: 2}`) becomes one form here, so that
+nothing behind this module ever asks which way it was written.
+"""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from infra.names import canonical_model
+
+SECRET_LOOKING = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk-|ghp_|gho_|ghs_|github_pat_|glpat-|hf_|xox[abps]-|AIza|ya29\.|eyJ|AKIA)[\w.+=-]*"
+    r"|-----BEGIN[^\n]*)"
+    r"|(?<![A-Za-z0-9+=])[A-Za-z0-9+=]{32,}"
+    r"|(?<=://)[^\s/@]{1,256}@|[^\s/:@\"']{1,64}:[^\s/@]{1,256}@(?!sha256:)"
+)
+"""What is never repeated in a message: known token prefixes, long unbroken strings, and the user part of a URL."""
+WITHHELD = "..."
+LOOKED_AT = 1000
+"""Characters of a value that are looked at before its head is shown."""
+
+DNS_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+ENVIRONMENT_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+SECRET_NAMES = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY)", re.IGNORECASE)
+
+UNITS = {
+    "": 1,
+    "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+}  # fmt: skip
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LARGEST_SIZE = 2**60
+LONGEST = 366 * 86400
+
+
+def looks_secret(text: str) -> bool:
+    """Whether any part of it could be a key, a token or a password."""
+    return SECRET_LOOKING.search(text) is not None
+
+
+def without_secrets(text: str) -> str:
+    """`text` with every part that could be a secret taken out: what passes here may be printed."""
+    return SECRET_LOOKING.sub(WITHHELD, text)
+
+
+def shown(value: object) -> str:
+    """`value` for a message: quoted, cut at 60 characters, and withheld where it may be a secret."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        # Python refuses to write integers of thousands of digits
+        return "a number beyond all bounds" if abs(value) > 10**30 else str(value)
+    if not isinstance(value, str):
+        return {dict: "a mapping", list: "a list", type(None): "nothing"}.get(type(value), "a value")
+    head = value[:LOOKED_AT]
+    if looks_secret(head) or "\n" in head:
+        return "a value that is not repeated here"
+    printable = "".join(letter if letter.isprintable() else "?" for letter in head[:100])
+    return repr(printable if len(printable) <= 60 else printable[:57] + "...")
+
+
+def refuse(message: str, remedy: str) -> PydanticCustomError:
+    """A validator's refusal that carries its remedy to infra.config.parse."""
+    return PydanticCustomError("fleet", "{message}", {"message": message, "remedy": remedy})
+
+
+def _quantity(value: Any) -> int:
+    remedy = "write a Kubernetes quantity such as 400Gi or 500Mi"
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?[Bb]?", value.strip(), re.ASCII)
+        if match and len(match[1]) <= 30 and 0 < (size := int(float(match[1]) * UNITS[match[2] or ""])) <= LARGEST_SIZE:
+            return size
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE:
+        return value
+    raise refuse(f"{shown(value)} is not a size", remedy)
+
+
+def _duration(value: Any) -> int:
+    remedy = "write seconds or a duration such as 90s, 10m, 2h"
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhd])", value.strip(), re.ASCII)):
+        value = int(float(match[1]) * SECONDS[match[2]])
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        if value <= LONGEST:
+            return value
+        raise refuse("the duration is longer than a year", remedy)
+    raise refuse(f"{shown(value)} is not a duration", remedy)
+
+
+def _keep_alive(value: Any) -> int:
+    if value in ("forever", "-1") or (value == -1 and not isinstance(value, bool)):
+        return -1
+    return _duration(value)
+
+
+def _replicas(value: Any) -> Any:
+    remedy = "write 2, 0..2 or {min: 0, max: 2}"
+    if isinstance(value, bool):
+        raise refuse(f"{shown(value)} is not a number of replicas", remedy)
+    if isinstance(value, int):
+        value = {"min": value, "max": value}
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:\.\.\s*(\d{1,6}))?\s*", value, re.ASCII)
+        if not match:
+            raise refuse(f"{shown(value)} is not a number of replicas", remedy)
+        value = {"min": int(match[1]), "max": int(match[2] or match[1])}
+    if isinstance(value, Mapping):
+        if value.get("max") == 0 and not isinstance(value["max"], bool):
+            raise refuse("a pool that never has a replica serves nothing", "write 0..1 to let it sleep, or take it out")
+        return value
+    raise refuse(f"{shown(value)} is not a number of replicas", remedy)
+
+
+def _driver(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = f"R{value}"
+    if isinstance(value, str) and re.fullmatch(r"R\d{3}|\d{3}\.\d+(\.\d+)?|gke|host|container", value):
+        return value
+    raise refuse(
+        f"{shown(value)} is not a driver",
+        "write a branch such as R580, an exact version such as 580.126.09 (in quotes), gke, host or container",
+    )
+
+
+def _model_name(value: str) -> str:
+    remedy = "write the name as `ollama pull` takes it, for instance llama3.1:8b or host/namespace/model:tag"
+    if "@" in value:
+        raise refuse(
+            f"model {shown(value)} carries a digest",
+            "write the digest as a key of its own: {pools: [...], digest: <64 hex digits>}",
+        )
+    if not re.fullmatch(r"[A-Za-z0-9][\w.:/-]{0,349}", value, re.ASCII) or value.endswith((":", "/")) or "//" in value:
+        raise refuse(f"{shown(value)} is not a model name", remedy)
+    if canonical_model(value).endswith((":cloud", "-cloud")):
+        raise refuse(
+            f"model {shown(value)} runs in Ollama's cloud, not on your GPUs", "name a model that is pulled and run here"
+        )
+    return value
+
+
+def _digest(value: str) -> str:
+    digest = value.removeprefix("sha256:").lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise refuse("the digest is not 64 hex digits", "copy the manifest's sha256 from `ollama list` or `fleet pin`")
+    return digest
+
+
+def _url(value: str) -> str:
+    remedy = "write scheme, host and port, for instance https://rig.example.ts.net"
+    host = (value.partition("://")[2] or value).partition("/")[0]
+    if "@" in host:
+        raise refuse(
+            "the URL carries credentials",
+            "take what stands before the @ out; a site's token goes into the secret ollama-fleet:siteTokens",
+        )
+    try:
+        parts = urlsplit(value)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        raise refuse("the URL cannot be read", remedy) from None
+    # the map is TOML and the address stands in it: nothing that would have to be escaped there
+    plain = re.fullmatch(r"[\x21-\x7e]+", value) and not set(value) & set("\"'\\<>`{}")
+    if (
+        len(value) > 2000
+        or parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or not port_is_fine
+        or not plain
+    ):
+        raise refuse(f"{shown(value)} is not an http(s) URL", remedy)
+    if parts.query or parts.fragment or parts.path.strip("/"):
+        raise refuse("the URL has more than scheme, host and port", remedy)
+    return value.rstrip("/")
+
+
+def _cidr(value: str) -> str:
+    try:
+        return str(ipaddress.ip_network(value, strict=True))
+    except ValueError:
+        raise refuse(f"{shown(value)} is not a range of addresses", "write a range such as 10.0.0.0/8") from None
+
+
+def _input(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise refuse("an input is a text or a number", "write it in quotes")
+    return str(value)
+
+
+def _environment(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise refuse(f"{shown(name)} is not the name of an environment variable", "use letters, digits and _")
+        if SECRET_NAMES.search(name):
+            raise refuse(
+                f"{shown(name)} looks like a secret, and this object is not one",
+                "keep secrets out of ollama-fleet:fleet; set them with `pulumi config set --secret`",
+            )
+        if looks_secret(text):
+            raise refuse(
+                f"the value of {name} looks like a secret, and this object is not one",
+                "keep secrets out of ollama-fleet:fleet; set them with `pulumi config set --secret`",
+            )
+    return value
+
+
+def _sentence_with_pattern(pattern: str, what: str, remedy: str) -> AfterValidator:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise refuse(f"{shown(value)} is not {what}", remedy)
+        return value
+
+    return AfterValidator(check)
+
+
+Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Flag = Annotated[bool, Field(strict=True)]
+Quantity = Annotated[int, BeforeValidator(_quantity, json_schema_input_type=int | str)]
+"""Bytes."""
+Duration = Annotated[int, BeforeValidator(_duration, json_schema_input_type=int | str)]
+"""Seconds."""
+KeepAlive = Annotated[int, BeforeValidator(_keep_alive, json_schema_input_type=int | str)]
+"""Seconds; -1 is for ever."""
+Driver = Annotated[str, BeforeValidator(_driver, json_schema_input_type=int | str)]
+ModelName = Annotated[str, AfterValidator(_model_name)]
+Digest = Annotated[str, AfterValidator(_digest)]
+Url = Annotated[str, AfterValidator(_url)]
+InputValue = Annotated[str, BeforeValidator(_input, json_schema_input_type=str | int | float)]
+Environment = Annotated[dict[str, str], AfterValidator(_environment)]
+Cidr = Annotated[str, AfterValidator(_cidr)]
+KvCache = Literal["f16", "q8_0", "q4_0"]
+
+PoolName = Annotated[
+    str,
+    Field(max_length=32),
+    _sentence_with_pattern(DNS_LABEL, "a pool name", "use lower-case letters, digits and -, beginning with a letter"),
+]
+SiteName = Annotated[
+    str,
+    Field(max_length=32),
+    _sentence_with_pattern(DNS_LABEL, "a site name", "use lower-case letters, digits and -, beginning with a letter"),
+]
+Namespace = Annotated[
+    str,
+    Field(max_length=40),
+    _sentence_with_pattern(DNS_LABEL, "a Kubernetes namespace", "use lower-case letters, digits and -"),
+]
+Zone = Annotated[
+    str,
+    _sentence_with_pattern(r"^[a-z]+-[a-z]+\d+-[a-z]$", "a Google Cloud zone", "write a zone such as us-central1-c"),
+]
+Location = Annotated[
+    str,
+    _sentence_with_pattern(
+        r"^[a-z]+-[a-z]+\d+(-[a-z])?$",
+        "a Google Cloud zone or region",
+        "write a zone such as us-central1-c or a region such as us-central1",
+    ),
+]
+MachineType = Annotated[
+    str,
+    _sentence_with_pattern(
+        r"^[a-z][a-z0-9]*(-[a-z0-9]+)+$", "a machine type", "write a machine type such as n1-standard-4"
+    ),
+]
+ImageReference = Annotated[
+    str,
+    _sentence_with_pattern(
+        r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$",
+        "a container image",
+        "write repository:tag, for instance ollama/ollama:0.32.15",
+    ),
+]
+LabelValue = Annotated[
+    str,
+    _sentence_with_pattern(r"^[a-z0-9_-]{0,63}$", "a label value", "use at most 63 of lower-case letters, digits, _ -"),
+]
+LabelKey = Annotated[
+    str,
+    _sentence_with_pattern(
+        r"^[a-z][a-z0-9_-]{0,62}$", "a label", "use at most 63 of lower-case letters, digits, _ -, a letter first"
+    ),
+]
+ReplicasInput = BeforeValidator(_replicas, json_schema_input_type=int | str | dict[str, int])

@@ -1,0 +1,1 @@
+"""All decisions, made from the file and the catalogue alone: pure functions over frozen data."""

@@ -1,0 +1,103 @@
+"""Orders the steps from a file to its plan. It holds no rule of its own."""
+
+from collections.abc import Mapping
+
+from infra.catalogue import Catalogue, load
+from infra.config import FleetConfig, tidy
+from infra.plan import (
+    cluster,
+    cost,
+    future,
+    modelfile,
+    models,
+    naming,
+    nodes,
+    placement,
+    pools,
+    proposal,
+    router,
+    sites,
+)
+from infra.plan.draft import Draft
+from infra.plan.model import FleetPlan
+from infra.problem import Problem
+
+
+def build(
+    config: FleetConfig,
+    *,
+    stack: str,
+    project: str | None,
+    problems: tuple[Problem, ...] = (),
+    catalogue: Catalogue | None = None,
+) -> FleetPlan:
+    """The plan of a file. `problems` are those of reading it; the plan carries them with its own, errors first.
+
+    Never raises for anything that a file can say: what cannot be decided is a problem, and the rest is decided.
+    """
+    catalogue = catalogue or load()
+    found: list[Problem] = list(problems)
+
+    derived, more = modelfile.derive(config)
+    found += more
+    known, more = placement.know(catalogue, config, derived)
+    found += more
+    contexts, more = placement.contexts(catalogue, config, known)
+    found += more
+    inputs = pools.Inputs(catalogue=catalogue, config=config, known=known, contexts=contexts, derived=derived)
+
+    drafts, more = _drafts(inputs)
+    found += more
+    placements, more = sites.distribute(
+        catalogue,
+        config,
+        {name: draft.load for name, draft in drafts.items() if draft.pool.site},
+        {name: draft.gpu for name, draft in drafts.items()},
+    )
+    found += more
+    namespace = cluster.namespace(config)
+    planned = []
+    for name, draft in drafts.items():
+        machines = None
+        if draft.pool.site is None and config.gke is not None:
+            machines, more = nodes.nodes(catalogue, config, name, draft.pool, draft.gpu, draft.load)
+            found += more
+        planned.append(pools.finish(inputs, draft, machines, placements.get(name, ()), namespace))
+
+    found += naming.check(config)
+    found += proposal.check(inputs, drafts)
+    found += future.check(config)
+    cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
+    found += more
+    model_plans, more = models.build(inputs, planned)
+    found += more
+    alias_plans = models.aliases(config)
+    bill, more = cost.build(catalogue, config, cluster_plan, planned)
+    found += more
+    return FleetPlan(
+        stack=stack,
+        cluster=cluster_plan,
+        pools=tuple(planned),
+        models=model_plans,
+        aliases=alias_plans,
+        namespace=namespace,
+        router=router.build(catalogue, config, model_plans, alias_plans, planned),
+        cost=bill,
+        wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
+        wake_billed_minutes=catalogue.gke.wake.billed_minutes,
+        problems=tidy(found),
+        checked=future.CHECKED,
+        not_checked=future.NOT_CHECKED,
+    )
+
+
+def _drafts(inputs: pools.Inputs) -> tuple[Mapping[str, Draft], list[Problem]]:
+    routed = placement.routed(inputs.config, inputs.known)
+    drafts: dict[str, Draft] = {}
+    problems: list[Problem] = []
+    for name in sorted(inputs.config.pools):
+        draft, found = pools.draft(inputs, name, routed[name])
+        problems += found
+        if draft is not None:
+            drafts[name] = draft
+    return drafts, problems

@@ -1,0 +1,196 @@
+"""What the fleet costs by list price: a check of the plan, not a cap on the bill."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from infra.catalogue.types import Catalogue, RegionPrices
+from infra.config import FleetConfig, place
+from infra.plan.model import ClusterPlan, CostLine, CostPlan, Money, PoolPlan
+from infra.problem import Problem, error, warning
+
+REFERENCE_REGION = "us-central1"
+
+
+def region(location: str) -> str:
+    """The region of a zone or region: us-central1-c is in us-central1."""
+    parts = location.split("-")
+    return "-".join(parts[:2])
+
+
+def priced_in(catalogue: Catalogue, location: str) -> str:
+    """The region whose prices stand for `location`: its own, else the reference region."""
+    own = region(location)
+    return own if own in catalogue.prices else REFERENCE_REGION
+
+
+def _prices(catalogue: Catalogue, location: str) -> RegionPrices:
+    return catalogue.prices[priced_in(catalogue, location)]
+
+
+def machine_hourly(
+    catalogue: Catalogue, location: str, machine_type: str, *, gpu: str, gpus: int, spot: bool
+) -> float | None:
+    """USD per hour of a machine with its GPUs; None where the catalogue has no such price."""
+    prices, machine = _prices(catalogue, location), catalogue.machines[machine_type]
+    if (bundle := prices.machines.get(machine_type)) is not None:
+        return bundle.spot if spot else bundle.on_demand
+    family = prices.families.get(machine.family)
+    if family is None:
+        return None
+    vcpu, gb = (family.spot_vcpu, family.spot_gb) if spot else (family.vcpu, family.gb)
+    if vcpu is None or gb is None:
+        # no spot price of the host was found: reckoned at the full price, which errs on the safe side
+        vcpu, gb = family.vcpu, family.gb
+    hourly = machine.vcpus * vcpu + machine.memory_gb * gb
+    if gpus:
+        device = prices.gpus.get(gpu)
+        if device is None or (spot and device.spot is None):
+            return None
+        hourly += gpus * (device.spot or 0.0 if spot else device.on_demand)
+    return hourly
+
+
+def disk_hourly(catalogue: Catalogue, location: str, disk_type: str, disk_gb: int) -> float:
+    """USD per hour of a boot disk."""
+    price = _prices(catalogue, location).disks.get(disk_type)
+    return price.on_demand * disk_gb / catalogue.gke.hours_per_month if price else 0.0
+
+
+def node_hourly(
+    catalogue: Catalogue,
+    location: str,
+    machine_type: str,
+    *,
+    gpu: str,
+    gpus: int,
+    spot: bool,
+    disk_gb: int,
+    disk_type: str,
+) -> float | None:
+    """USD per hour of one node with its GPUs and boot disk; None where a price is missing."""
+    machine = machine_hourly(catalogue, location, machine_type, gpu=gpu, gpus=gpus, spot=spot)
+    return None if machine is None else machine + disk_hourly(catalogue, location, disk_type, disk_gb)
+
+
+def build(
+    catalogue: Catalogue, config: FleetConfig, cluster: ClusterPlan | None, pools: Sequence[PoolPlan]
+) -> tuple[CostPlan | None, list[Problem]]:
+    """The bill, and the budget held against it. No cluster, no bill: what stands at home is not reckoned."""
+    if cluster is None:
+        return None, _budget_without_cloud(config)
+    prices = _prices(catalogue, cluster.location)
+    lines = [] if cluster.existing else list(_base(catalogue, cluster, pools))
+    if config.router.expose != "cluster":
+        lines.append(_fixed("load balancer", prices.load_balancer.on_demand))
+    lines += [
+        CostLine(
+            title=pool.name,
+            pool=pool.name,
+            hourly=Money(
+                minimum=pool.nodes.minimum * pool.nodes.hourly, maximum=pool.nodes.maximum * pool.nodes.hourly
+            ),
+        )
+        for pool in pools
+        if pool.nodes is not None and pool.nodes.hourly is not None
+    ]
+    unpriced = [pool.name for pool in pools if pool.nodes is not None and pool.nodes.hourly is None]
+    plan = CostPlan(
+        region=region(cluster.location),
+        priced_in=priced_in(catalogue, cluster.location),
+        date=_oldest(prices),
+        hours_per_month=catalogue.gke.hours_per_month,
+        lines=tuple(lines),
+        not_counted=(
+            "traffic and NAT data",
+            "free tier, committed use and negotiated prices",
+            *(("the existing cluster's own base",) if cluster.existing else ()),
+            *((f"pools without a price: {', '.join(unpriced)}",) if unpriced else ()),
+            *(("machines at home",) if any(pool.site for pool in pools) else ()),
+        ),
+    )
+    return plan, [*_unpriced(pools, plan), *_budget(config, plan)]
+
+
+def _fixed(title: str, hourly: float, maximum: float | None = None) -> CostLine:
+    return CostLine(
+        title=title, pool=None, hourly=Money(minimum=hourly, maximum=hourly if maximum is None else maximum)
+    )
+
+
+def _base(catalogue: Catalogue, cluster: ClusterPlan, pools: Sequence[PoolPlan]) -> Iterator[CostLine]:
+    prices = _prices(catalogue, cluster.location)
+    yield _fixed("control plane", prices.cluster.on_demand)
+    system = node_hourly(
+        catalogue,
+        cluster.location,
+        cluster.system_machine,
+        gpu="none",
+        gpus=0,
+        spot=False,
+        disk_gb=cluster.system_disk_gb,
+        disk_type=cluster.disk_type,
+    )
+    if system is not None:
+        yield _fixed("system nodes", cluster.system_minimum * system, cluster.system_maximum * system)
+    if cluster.network.create:
+        of_pools = [pool.nodes for pool in pools if pool.nodes is not None]
+        gateway = prices.nat_gateway.on_demand
+        # Google's rate is per VM up to 32 and flat above
+        fewest = min(32, cluster.system_minimum + sum(nodes.minimum for nodes in of_pools))
+        most = min(32, cluster.system_maximum + sum(nodes.maximum for nodes in of_pools))
+        yield _fixed("NAT", fewest * gateway + prices.address.on_demand, most * gateway + prices.address.on_demand)
+
+
+def _oldest(prices: RegionPrices) -> date:
+    facts = [
+        *prices.machines.values(),
+        *prices.gpus.values(),
+        *prices.families.values(),
+        *prices.disks.values(),
+        prices.cluster,
+    ]
+    return min(fact.date for fact in facts)
+
+
+def _unpriced(pools: Sequence[PoolPlan], plan: CostPlan) -> Iterator[Problem]:
+    if plan.region != plan.priced_in:
+        yield warning(
+            place("gke", "location"),
+            f"the catalogue has no prices of {plan.region}: the figures are those of {plan.priced_in}",
+            "compare them with Google's price list",
+        )
+    for pool in pools:
+        if pool.nodes is not None and not pool.google_refuses and pool.nodes.hourly is None:
+            kind = "spot " if pool.nodes.spot else ""
+            yield warning(
+                place("pools", pool.name),
+                f"the catalogue has no {kind}price of {pool.nodes.machine_type} with {pool.gpu_title}: not counted",
+                "look it up before `pulumi up`",
+            )
+
+
+def _budget(config: FleetConfig, plan: CostPlan) -> Iterator[Problem]:
+    if config.budget is None:
+        return
+    limit = config.budget.monthly_usd
+    least, most = plan.monthly(plan.total.minimum), plan.monthly(plan.total.maximum)
+    here = place("budget", "monthlyUsd")
+    dearest = max(plan.lines, key=lambda line: line.hourly.minimum, default=None)
+    if least > limit:
+        remedy = "raise the budget, or let pools sleep with replicas: 0..N"
+        if dearest is not None and dearest.pool is not None:
+            remedy += f"; the dearest is {dearest.pool} with ${plan.monthly(dearest.hourly.minimum):,.0f}"
+        yield error(here, f"the fleet costs at least ${least:,.0f} a month, and the budget is ${limit:,.0f}", remedy)
+    elif most > limit:
+        yield warning(
+            here,
+            f"at its maximum the fleet costs ${most:,.0f} a month, and the budget is ${limit:,.0f}; "
+            "this is a check, not a cap",
+            "lower the maximum of replicas, or set a budget alert at Google",
+        )
+
+
+def _budget_without_cloud(config: FleetConfig) -> list[Problem]:
+    if config.budget is None:
+        return []
+    return [warning(place("budget"), "there is no gke, so nothing here has a price", "take budget out")]

@@ -1,0 +1,388 @@
+"""The plan: every decision, made from the file and the catalogue alone. Memory is in bytes, CPU in millicores, money in
+USD, durations in seconds, unless a name says otherwise.
+
+Everything behind the plan (report, components, local processes) only expresses it: whoever needs an `if` about
+hardware, money or versions elsewhere adds a field here instead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Literal
+
+from infra.config.model import Replicas, Router
+from infra.problem import Problem
+
+OLLAMA_PORT = 11434
+
+
+class Outcome(StrEnum):
+    """What becomes of a card with a driver and an Ollama version."""
+
+    WORKS = "works"
+    FAILS = "fails on every request"
+    CPU = "runs silently on the CPU"
+    VULKAN = "runs slowly through Vulkan"
+    UNKNOWN = "is not known"
+
+
+class Verdict(StrEnum):
+    """How a pool's models stand against its GPU memory."""
+
+    FITS = "fits"
+    TIGHT = "tight"
+    TOO_LARGE = "does not fit"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """Memory of one loaded model."""
+
+    weights: int
+    kv: int
+    graph: int
+    overhead: int
+    """What a device holds beyond Ollama's own figure, the CUDA context above all."""
+
+    @property
+    def size(self) -> int:
+        """As Ollama reports it (SIZE in `ollama ps`, 0.30 and newer)."""
+        return self.weights + self.kv + self.graph
+
+    @property
+    def device(self) -> int:
+        """As the device shows it."""
+        return self.size + self.overhead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resident:
+    """A model as it stands on one pool."""
+
+    model: str
+    context: int
+    parallel: int
+    need: Need
+    disk: int
+    shares: str | None = None
+    """The resident that has the same weights and options loaded already: this one adds nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuMemory:
+    """A replica's GPU memory: what its devices report and what its models need at once."""
+
+    devices: int
+    per_device: int
+    used: int
+    verdict: Verdict
+    busiest: int
+    """Use of the fullest device."""
+
+    @property
+    def total(self) -> int:
+        """Of all devices of one replica."""
+        return self.devices * self.per_device
+
+    @property
+    def share(self) -> float:
+        """Of the total, 1.0 being full."""
+        return self.used / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverPlan:
+    """Who installs which driver, and what must be loaded in the end."""
+
+    mode: Literal["installer", "gke", "host", "container", "none"]
+    branch: int | None = None
+    exact: str | None = None
+    operating_system: Literal["cos", "ubuntu"] = "cos"
+    image: str = ""
+    """The installer that Google preloads on its nodes."""
+    pause_image: str = ""
+    pinned: bool = False
+    """An exact version, from the file or for want of a branch: a node upgrade could take it away."""
+
+    @property
+    def request(self) -> str:
+        """What the installer is asked for: an exact version, or the branch's latest (`R580`)."""
+        return self.exact or f"R{self.branch}"
+
+    @property
+    def expected(self) -> str:
+        """How the loaded driver's version must begin."""
+        return self.exact or f"{self.branch}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """The Ollama image and what is known of it on this card."""
+
+    image: str
+    version: str | None
+    official: bool
+    outcome: Outcome
+    missing_routes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """The machines of a pool on GKE."""
+
+    machine_type: str
+    accelerator: str | None
+    gpus_per_node: int
+    replicas_per_node: int
+    minimum: int
+    maximum: int
+    zones: tuple[str, ...]
+    spot: bool
+    disk_gb: int
+    disk_type: str
+    hourly: float | None
+    """USD of one node with its GPUs and boot disk; None where the catalogue has no price."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePlacement:
+    """How many replicas stand on one machine of a site."""
+
+    node: str
+    replicas: int
+    gpus_of_node: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A model that must be in place before a pod of the pool is ready: pulled, created from a Modelfile, or copied."""
+
+    name: str
+    action: Literal["pull", "create", "copy"]
+    source: str = ""
+    """The registry's name for a pull, the Modelfile's text for a create, the copied model for a copy."""
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolNames:
+    """Names of a pool's objects, fixed on purpose: people and policies refer to them."""
+
+    workload: str
+    """Deployment, Service, ServiceAccount, PodDisruptionBudget and NetworkPolicy."""
+    node_pool: str
+    driver: str
+    models: str
+    """The ConfigMap of model definitions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolPlan:
+    """All decisions about one pool."""
+
+    name: str
+    gpu: str
+    gpu_title: str
+    gpu_memory_title: str
+    site: str | None
+    replicas: Replicas
+    gpus_per_replica: int
+    names: PoolNames
+    memory: GpuMemory
+    residents: tuple[Resident, ...]
+    prepared: tuple[Prepared, ...]
+    driver: DriverPlan
+    runtime: Runtime
+    nodes: Nodes | None
+    placements: tuple[SitePlacement, ...]
+    loading: Literal["together", "onDemand"]
+    storage: Literal["ephemeral", "node", "volume"]
+    context: int
+    parallel: int
+    cpu_request: int
+    """Of the server; the init container and the companion that prepare models have their own."""
+    memory_request: int
+    prepare_cpu: int
+    prepare_memory: int
+    companion_cpu: int
+    companion_memory: int
+    model_storage: int
+    """Bytes that the models of one replica take on disk."""
+    environment: Mapping[str, str]
+    pull_deadline: int
+    drain_limit: int
+    startup_threshold: int
+    runtime_class: str | None
+    address: str
+    """host:port or URL at which the router finds it."""
+    google_refuses: bool = False
+    """The GPU is withdrawn: generated all the same, refused at apply."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether it may have no pod and no node."""
+        return self.replicas.min == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """Where a model is served, and with which context."""
+
+    name: str
+    route: tuple[str, ...]
+    context: int
+    pinned: bool
+    known: bool
+    """Whether the catalogue has its shape; else the file's own `vram` and `disk` are taken at their word."""
+    need: int
+    """Bytes on the device of the first pool of its route; 0 where it shares another's."""
+    shares: str | None
+    embedding: bool = False
+    """An encoder: it answers no chat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AliasPlan:
+    """Another name for one model, or a split by weight."""
+
+    name: str
+    targets: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkPlan:
+    """The VPC of the cluster: our own, or one that exists."""
+
+    create: bool
+    host_project: str
+    vpc: str
+    subnet: str
+    pods: str
+    services: str
+    nodes_range: str = "10.0.0.0/20"
+    pods_range: str = "10.64.0.0/14"
+    services_range: str = "10.4.0.0/20"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterPlan:
+    """The cluster on Google Cloud."""
+
+    name: str
+    existing: bool
+    project: str
+    location: str
+    region: str
+    network: NetworkPlan
+    namespace: str
+    driver_namespace: str
+    node_account: str
+    labels: Mapping[str, str]
+    release_channel: str
+    deletion_protection: bool
+    node_roles: tuple[str, ...]
+    """What the nodes' own service account may do in the project."""
+    system_machine: str
+    system_zones: tuple[str, ...]
+    system_minimum: int
+    system_maximum: int
+    system_disk_gb: int
+    disk_type: str
+    apis: tuple[str, ...]
+    pinned_drivers_since: date | None
+    """The day from which on node upgrades are held, since some pool pins an exact driver; None: not held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RouterPlan:
+    """The door and the map that it follows."""
+
+    image: str
+    replicas: int
+    port: int
+    cpu_request: int
+    memory_request: int
+    memory_limit: int
+    settings: Router
+    routes: str
+    """The text of routes.toml."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Money:
+    """USD per hour at the minimum and at the maximum of replicas."""
+
+    minimum: float
+    maximum: float
+
+    def __add__(self, other: "Money") -> "Money":
+        return Money(minimum=self.minimum + other.minimum, maximum=self.maximum + other.maximum)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostLine:
+    """One line of the bill. `pool` is None for what stands whether or not any pool does."""
+
+    title: str
+    pool: str | None
+    hourly: Money
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPlan:
+    """What the fleet costs by list price."""
+
+    region: str
+    priced_in: str
+    """The region whose prices were used; not `region` where the catalogue has none for it."""
+    date: date
+    """The oldest price used."""
+    hours_per_month: int
+    lines: tuple[CostLine, ...]
+    not_counted: tuple[str, ...]
+
+    @property
+    def total(self) -> Money:
+        """Of all lines."""
+        return sum((line.hourly for line in self.lines), Money(minimum=0.0, maximum=0.0))
+
+    def pool(self, name: str) -> Money:
+        """Of one pool."""
+        return sum((line.hourly for line in self.lines if line.pool == name), Money(minimum=0.0, maximum=0.0))
+
+    @property
+    def base(self) -> Money:
+        """Of what stands without any pool."""
+        return sum((line.hourly for line in self.lines if line.pool is None), Money(minimum=0.0, maximum=0.0))
+
+    def monthly(self, hourly: float) -> float:
+        """`hourly` for a month."""
+        return hourly * self.hours_per_month
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetPlan:
+    """All decisions. Pools, models and aliases are in order of their names; equal files give equal plans."""
+
+    stack: str
+    cluster: ClusterPlan | None
+    pools: tuple[PoolPlan, ...]
+    models: tuple[ModelPlan, ...]
+    aliases: tuple[AliasPlan, ...]
+    namespace: str
+    router: RouterPlan
+    cost: CostPlan | None
+    wake_minutes: tuple[float, float]
+    wake_billed_minutes: float
+    problems: tuple[Problem, ...]
+    checked: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    _by_name: dict[str, PoolPlan] = field(default_factory=dict, repr=False, compare=False)
+
+    def pool(self, name: str) -> PoolPlan:
+        """The pool of that name; raises KeyError."""
+        if not self._by_name:
+            self._by_name.update({pool.name: pool for pool in self.pools})
+        return self._by_name[name]

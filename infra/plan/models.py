@@ -1,0 +1,72 @@
+"""Models and aliases as the report and the map show them."""
+
+from collections.abc import Sequence
+
+from infra.config import FleetConfig, place
+from infra.names import canonical_model
+from infra.plan.model import AliasPlan, ModelPlan, PoolPlan
+from infra.plan.modelfile import root
+from infra.plan.pools import Inputs
+from infra.problem import Problem, warning
+
+
+def build(inputs: Inputs, planned: Sequence[PoolPlan]) -> tuple[tuple[ModelPlan, ...], list[Problem]]:
+    """Every model that is known and routed, by name."""
+    residents = {(pool.name, resident.model): resident for pool in planned for resident in pool.residents}
+    by_name = {canonical_model(name): model for name, model in inputs.config.models.items()}
+    # what is made from a Modelfile stands as still as the model under it
+    pinned = {
+        name
+        for name in inputs.known
+        if (base := by_name.get(canonical_model(root(name, inputs.derived)))) and base.digest is not None
+    }
+    plans = []
+    for name in sorted(inputs.known):
+        declared = inputs.config.models[name]
+        route = tuple(pool for pool in declared.pools if (pool, name) in residents)
+        if not route:
+            continue
+        first = residents[route[0], name]
+        plans.append(
+            ModelPlan(
+                name=name,
+                route=route,
+                context=inputs.contexts[name],
+                pinned=name in pinned,
+                known=inputs.known[name].facts is not None,
+                need=first.need.device,
+                shares=first.shares,
+                embedding=inputs.known[name].embedding,
+            )
+        )
+    return tuple(plans), _unpinned(plans)
+
+
+def _unpinned(plans: Sequence[ModelPlan]) -> list[Problem]:
+    loose = [plan.name for plan in plans if not plan.pinned]
+    if not loose:
+        return []
+    return [
+        warning(
+            place("models"),
+            f"{len(loose)} of {len(plans)} not pinned to a digest: what a tag stands for may change between two pods",
+            "write digest: <64 hex digits>, as `ollama list` and the registry show it",
+        )
+    ]
+
+
+def aliases(config: FleetConfig) -> tuple[AliasPlan, ...]:
+    """Every alias, its targets spelled as the models are declared."""
+    declared = {canonical_model(name): name for name in config.models}
+    return tuple(
+        AliasPlan(
+            name=name,
+            targets={
+                declared[canonical_model(target)]: weight
+                for target, weight in sorted(entry.targets.items())
+                if canonical_model(target) in declared
+            },
+        )
+        for name, entry in sorted(config.aliases.items())
+        if any(canonical_model(target) in declared for target in entry.targets)
+    )

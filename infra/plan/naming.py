@@ -1,0 +1,62 @@
+"""Names of cloud and Kubernetes objects: DNS-safe, stable, and one object to a name."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from infra.config import FleetConfig, place
+from infra.names import short
+from infra.plan.model import PoolNames
+from infra.problem import Problem, error
+
+NODE_POOL_LENGTH = 40
+SERVICE_ACCOUNT_LENGTH = 30
+CLUSTER_LENGTH = 40
+ROUTER = "ollama-router"
+ROUTES = "ollama-routes"
+OVERRIDE = "ollama-routes-override"
+PREPARE = "ollama-prepare"
+DRIVER_NAMESPACE_SUFFIX = "drivers"
+
+
+def pool(name: str) -> PoolNames:
+    """The names of a pool's objects."""
+    return PoolNames(
+        workload=f"ollama-{name}",
+        node_pool=short(f"ollama-{name}", NODE_POOL_LENGTH),
+        driver=f"nvidia-driver-{name}",
+        models=f"ollama-{name}-models",
+    )
+
+
+def cluster(stack: str) -> str:
+    """The name of the cluster that a stack makes."""
+    return short(f"ollama-fleet-{dns(stack)}", CLUSTER_LENGTH)
+
+
+def node_account(stack: str) -> str:
+    """The account id of the nodes' service account: 6 to 30 characters."""
+    return short(f"fleet-{dns(stack)}-nodes", SERVICE_ACCOUNT_LENGTH)
+
+
+def dns(text: str) -> str:
+    """`text` in lower case with everything but letters, digits and `-` replaced."""
+    safe = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower()).strip("-")
+    return safe or "stack"
+
+
+def check(config: FleetConfig) -> Iterator[Problem]:
+    """Pools whose objects would take a name that is taken, by another pool or by the fleet itself."""
+    taken: dict[str, list[str]] = defaultdict(list)
+    for fixed in (ROUTER, ROUTES, OVERRIDE, PREPARE):
+        taken[fixed].append("")
+    for name in sorted(config.pools):
+        for used in _objects(pool(name)):
+            taken[used].append(name)
+    for used, owners in sorted(taken.items()):
+        for name in owners[1:]:
+            other = f"pool {owners[0]}" if owners[0] else "the fleet's own object"
+            yield error(place("pools", name), f"its name {used} is that of {other}", "name the pool differently")
+
+
+def _objects(names: PoolNames) -> Iterable[str]:
+    return {names.workload, names.node_pool, names.driver, names.models}

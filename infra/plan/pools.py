@@ -1,0 +1,239 @@
+"""One pool, decided: its server's settings, its memory, its machines, and what must be in place on it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.catalogue.types import Catalogue, Gpu
+from infra.config import FleetConfig, Pool
+from infra.names import canonical_model
+from infra.plan import (
+    capacity,
+    checks,
+    compatibility,
+    memory,
+    modelfile,
+    naming,
+    placement,
+    routes,
+)
+from infra.plan.capacity import Load
+from infra.plan.draft import Draft
+from infra.plan.model import (
+    OLLAMA_PORT,
+    Nodes,
+    PoolPlan,
+    Prepared,
+    Resident,
+    SitePlacement,
+    Verdict,
+)
+from infra.plan.modelfile import Derived
+from infra.plan.placement import Known, ServerSettings
+from infra.problem import Problem
+
+FOREVER = -1
+FIVE_MINUTES = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What all pools are decided from."""
+
+    catalogue: Catalogue
+    config: FleetConfig
+    known: Mapping[str, Known]
+    contexts: Mapping[str, int]
+    derived: Mapping[str, Derived]
+
+
+def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | None, list[Problem]]:
+    """Everything about a pool but its machines; None for a GPU that does not exist."""
+    catalogue, pool = inputs.catalogue, inputs.config.pools[name]
+    gpu = catalogue.gpus.get(pool.gpu)
+    if gpu is None:
+        return None, [checks.unknown_gpu(catalogue, name, pool)]
+    driver = compatibility.driver(catalogue, pool, gpu)
+    site = inputs.config.sites.get(pool.site or "")
+    # our servers turn Vulkan off; a server that somebody else runs has it as Ollama comes
+    theirs = site is not None and site.kind == "endpoints"
+    runtime, judgement = compatibility.runtime(catalogue, pool, gpu, driver.branch, vulkan=theirs)
+    problems = [
+        *checks.availability(name, pool, gpu),
+        *compatibility.check(catalogue, name, pool, gpu, driver, runtime, judgement),
+        *checks.options(name, pool, gpu),
+        *checks.too_old(inputs.known, name, models, runtime),
+    ]
+    settings = server_settings(catalogue, pool, gpu, runtime.image)
+    residents, found = placement.residents(
+        catalogue, name, [inputs.known[model] for model in models], inputs.contexts, settings
+    )
+    problems += found
+    together = loads_together(pool)
+    loaded = [resident for resident in residents if resident.shares is None]
+    host = capacity.host_memory(catalogue, loaded=len(loaded) if together else min(1, len(loaded)))
+    facts = catalogue.gke.memory
+    devices = 1 if gpu.compute is None else pool.gpus_per_replica
+    per_device = gpu.memory_mib * memory.MIB
+    judged = memory.judge(residents, facts, per_device=per_device, devices=devices, together=together)
+    if gpu.compute is None:
+        # without a GPU the models stand in main memory, so they are part of what the node must hold
+        host += judged.used
+    image = compatibility.find_image(catalogue, runtime.image)
+    default_image = catalogue.releases.images[compatibility.repository(catalogue.releases.default_image)]
+    load = Load(
+        cpu=catalogue.gke.server.minimum_cpu_millis + catalogue.gke.server.companion_cpu_millis,
+        memory=host + catalogue.gke.server.companion_memory_mib * memory.MIB,
+        models=sum(resident.disk for resident in loaded),
+        image=int((image or default_image).size_gb * 10**9),
+    )
+    drafted = Draft(
+        name=name,
+        pool=pool,
+        gpu=gpu,
+        driver=driver,
+        runtime=runtime,
+        settings=settings,
+        residents=residents,
+        prepared=tuple(prepare(inputs, name, models)),
+        memory=judged,
+        together=together,
+        load=load,
+    )
+    if judged.verdict in (Verdict.TOO_LARGE, Verdict.TIGHT):
+        problems.append(checks.memory_problem(drafted, _largest_context(inputs, drafted)))
+    return drafted, [*problems, *checks.turns(drafted)]
+
+
+def loads_together(pool: Pool) -> bool:
+    """Whether all models must be resident at once: the default on GKE; at sites they take turns."""
+    return pool.loading == "together" if pool.loading else pool.site is None
+
+
+def server_settings(catalogue: Catalogue, pool: Pool, gpu: Gpu, image: str) -> ServerSettings:
+    """The settings of the pool's server that decide about memory."""
+    return ServerSettings(
+        parallel=pool.parallel,
+        kv_type=pool.kv_cache,
+        flash_attention=compatibility.flash_attention(catalogue, pool, gpu, image),
+    )
+
+
+def finish(
+    inputs: Inputs, drafted: Draft, machines: Nodes | None, placements: tuple[SitePlacement, ...], namespace: str
+) -> PoolPlan:
+    """The plan of a pool whose machines are known."""
+    pool, name = drafted.pool, drafted.name
+    names = naming.pool(name)
+    catalogue = inputs.catalogue
+    server = catalogue.gke.server
+    if machines is not None:
+        share = capacity.pod_share(
+            catalogue.machines[machines.machine_type], catalogue.gke.node, replicas=machines.replicas_per_node
+        )
+    else:
+        share = capacity.Allocatable(cpu=drafted.load.cpu, memory=drafted.load.memory)
+    judged = drafted.memory
+    if drafted.gpu.compute is None:
+        judged = memory.judge(
+            drafted.residents, catalogue.gke.memory, per_device=share.memory, devices=1, together=drafted.together
+        )
+    return PoolPlan(
+        name=name,
+        gpu=pool.gpu,
+        gpu_title=drafted.gpu.title,
+        gpu_memory_title=drafted.gpu.memory_title,
+        site=pool.site,
+        replicas=pool.replicas,
+        gpus_per_replica=pool.gpus_per_replica if drafted.gpu.compute else 0,
+        names=names,
+        memory=judged,
+        residents=drafted.residents,
+        prepared=drafted.prepared,
+        driver=drafted.driver,
+        runtime=drafted.runtime,
+        nodes=machines,
+        placements=placements,
+        loading="together" if drafted.together else "onDemand",
+        storage=pool.storage or ("ephemeral" if pool.site is None else "node"),
+        context=placement.pool_context(catalogue, inputs.config, name),
+        parallel=pool.parallel,
+        cpu_request=share.cpu - server.companion_cpu_millis,
+        memory_request=share.memory - server.companion_memory_mib * memory.MIB,
+        prepare_cpu=server.prepare_cpu_millis,
+        prepare_memory=server.prepare_memory_mib * memory.MIB,
+        companion_cpu=server.companion_cpu_millis,
+        companion_memory=server.companion_memory_mib * memory.MIB,
+        model_storage=drafted.load.models,
+        environment=dict(sorted(_environment(inputs, drafted).items())),
+        pull_deadline=pool.pull_deadline,
+        drain_limit=pool.drain_limit,
+        startup_threshold=pool.startup_threshold,
+        runtime_class=pool.runtime_class,
+        address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),
+        google_refuses=pool.site is None and checks.is_gone(drafted.gpu),
+    )
+
+
+def prepare(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:
+    """What must be in place on a pool, in the order in which it can be made.
+
+    A model whose context is not what the server would give it is made again under its own name with `num_ctx`.
+    """
+    config, derived = inputs.config, inputs.derived
+    server_context = placement.pool_context(inputs.catalogue, config, pool)
+    for name in modelfile.in_order(list(models), derived):
+        if name not in derived:
+            yield Prepared(name=name, action="pull", source=name, digest=config.models[name].digest)
+        context, facts = inputs.contexts[name], inputs.known[name].facts
+        differs = context != min(server_context, facts.max_context if facts else server_context)
+        option = f"PARAMETER num_ctx {context}\n" if differs else ""
+        if name in derived:
+            yield Prepared(name=name, action="create", source=derived[name].text + option)
+        elif option:
+            yield Prepared(name=name, action="create", source=f"FROM {name}\n{option}")
+    there = {canonical_model(name): name for name in models}
+    for alias, entry in sorted(config.aliases.items()):
+        for target in sorted(entry.targets):
+            if canonical_model(target) in there:
+                yield Prepared(name=alias, action="copy", source=there[canonical_model(target)])
+
+
+def _environment(inputs: Inputs, drafted: Draft) -> dict[str, str]:
+    """What the plan decides for `ollama serve`; the file's `env` is checked not to contradict it."""
+    pool = drafted.pool
+    keep_alive = pool.keep_alive if pool.keep_alive is not None else FOREVER if drafted.together else FIVE_MINUTES
+    return dict(pool.env) | {
+        "OLLAMA_HOST": f"0.0.0.0:{OLLAMA_PORT}",
+        "OLLAMA_CONTEXT_LENGTH": str(placement.pool_context(inputs.catalogue, inputs.config, drafted.name)),
+        "OLLAMA_NUM_PARALLEL": str(pool.parallel),
+        "OLLAMA_KEEP_ALIVE": str(keep_alive) if keep_alive == FOREVER else f"{keep_alive}s",
+        # above any number of models that fit: were it their number, adding a model would restart the pods
+        "OLLAMA_MAX_LOADED_MODELS": "100",
+        "OLLAMA_FLASH_ATTENTION": "1" if drafted.settings.flash_attention else "0",
+        "OLLAMA_KV_CACHE_TYPE": pool.kv_cache,
+        # a card that Ollama filters would otherwise be driven slowly through Vulkan while `ollama ps` says GPU
+        # (ollama#16908); without it the fall to the CPU is seen
+        "OLLAMA_VULKAN": "0",
+        "OLLAMA_NO_CLOUD": "1",
+    }
+
+
+def _largest_context(inputs: Inputs, drafted: Draft) -> tuple[Resident, int] | None:
+    """The largest resident, and the context at which it would fit beside the others; None for one without a context."""
+    distinct = [one for one in drafted.residents if one.shares is None]
+    largest = max(distinct, key=lambda one: one.need.device)
+    facts = inputs.known[largest.model].facts
+    if facts is None or facts.kind == "embedding":
+        return None
+    context = memory.largest_context(
+        facts,
+        [one for one in distinct if one is not largest],
+        inputs.catalogue.gke.memory,
+        per_device=drafted.memory.per_device,
+        devices=drafted.memory.devices,
+        together=drafted.together,
+        resident=largest,
+        kv_type=drafted.settings.kv_type,
+        flash_attention=drafted.settings.flash_attention,
+    )
+    return largest, context

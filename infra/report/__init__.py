@@ -1,0 +1,1 @@
+"""The plan for people and machines: terminal, Markdown, JSON."""

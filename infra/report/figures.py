@@ -1,0 +1,102 @@
+"""What the plan's figures are called: units, money, ranges, verdicts. Said once, for terminal, Markdown and JSON.
+
+Every function returns plain text for people, with no markup and no escapes of its own. Text that came from the file is
+passed on as it stands: `visible` and the format's own escaping are the caller's.
+"""
+
+import unicodedata
+
+from infra.plan.model import FleetPlan, Money
+from infra.problem import Problem, Severity
+
+GIB = 2**30
+INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Control, format (text direction among them), surrogate and line separator characters."""
+
+
+def visible(text: str) -> str:
+    """`text` on one line, harmless to a terminal: every character that shows nothing is written as its escape."""
+    if text.isprintable():
+        return text
+    text = " ".join(text.splitlines())
+    return "".join(
+        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in INVISIBLE else letter
+        for letter in text
+    )
+
+
+def gib(size: int) -> str:
+    """Bytes in GiB with one decimal, without the unit."""
+    return f"{size / GIB:.1f}"
+
+
+def ollama_size(size: int) -> str:
+    """Bytes as Ollama prints them (SIZE in `ollama ps`): decimal units, cut and not rounded from 10 on.
+
+    https://github.com/ollama/ollama/blob/main/format/bytes.go
+    """
+    for factor, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "KB")):
+        if size >= factor:
+            value = size / factor
+            return f"{int(value)} {unit}" if value >= 10 or value == int(value) else f"{value:.1f} {unit}"
+    return f"{size} B"
+
+
+def span(least: str, most: str, joint: str = "..") -> str:
+    """A range, or the one value where both ends read the same."""
+    return least if least == most else f"{least}{joint}{most}"
+
+
+def monthly(plan: FleetPlan, hourly: Money, joint: str = "..") -> str:
+    """USD per month, whole, at minimum and maximum: `134..2,567`."""
+    hours = plan.cost.hours_per_month if plan.cost else 0
+    return span(f"{hourly.minimum * hours:,.0f}", f"{hourly.maximum * hours:,.0f}", joint)
+
+
+def per_hour(hourly: Money, joint: str = "..") -> str:
+    """USD per hour at minimum and maximum: `0.18..3.52`."""
+    return span(f"{hourly.minimum:,.2f}", f"{hourly.maximum:,.2f}", joint)
+
+
+def prices(plan: FleetPlan) -> str:
+    """Where and when the prices were taken; empty without a bill."""
+    if plan.cost is None:
+        return ""
+    own = plan.cost.region == plan.cost.priced_in
+    other = "" if own else f" (the catalogue has none of {plan.cost.region})"
+    return f"prices {plan.cost.priced_in}{other}, {plan.cost.date.isoformat()}"
+
+
+def cluster(plan: FleetPlan) -> str:
+    """The cluster in a line; empty without one."""
+    if (one := plan.cluster) is None:
+        return ""
+    kind = "existing, only pools are added" if one.existing else "new"
+    return (
+        f"{one.name} ({kind}) in {one.location}, project {one.project}, router exposed: {plan.router.settings.expose}"
+    )
+
+
+def base(plan: FleetPlan, joint: str = "..") -> str:
+    """What stands without any pool, item by item with USD per month; empty where nothing does."""
+    lines = [line for line in plan.cost.lines if line.pool is None] if plan.cost else []
+    return ", ".join(f"{line.title} {monthly(plan, line.hourly, joint)}" for line in lines)
+
+
+def of(plan: FleetPlan, severity: Severity) -> tuple[Problem, ...]:
+    """The plan's problems of one severity, in its order."""
+    return tuple(problem for problem in plan.problems if problem.severity is severity)
+
+
+def verdict(plan: FleetPlan) -> str:
+    """`0 errors, 1 warning`."""
+    counts = ((len(of(plan, severity)), severity) for severity in Severity)
+    return ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts)
+
+
+def scope(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
+    """What the plan checked, did not check, and left out of the bill; nothing of it for a plan without pools."""
+    lines = [("checked", plan.checked), ("not checked", plan.not_checked)] if plan.pools else []
+    if plan.cost is not None:
+        lines.append(("not counted", plan.cost.not_counted))
+    return tuple((title, ", ".join(items)) for title, items in lines if items)

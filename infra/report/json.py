@@ -1,0 +1,153 @@
+"""The plan as JSON, for programs: every decision, in a shape that only grows within one `version`.
+
+```
+{"version": 1, "stack": "dev",
+ "verdict": {"errors": 0, "warnings": 2},
+ "problems": [{"severity": "error", "place": "fleet.pools.t4.gpu", "message": "...", "remedy": "..."}],
+ "checked": ["memory"], "notChecked": ["quota"],
+ "cluster": {"name": "...", "location": "...", "systemMachine": "...", ...} or null,
+ "pools": [{"name": "t4", "hardware": "T4 16 GB, n1-standard-4", "sleeps": true,
+            "memory": {"usedBytes": 1, "totalBytes": 2, "busiestBytes": 1, "verdict": "fits", ...},
+            "residents": [{"model": "...", "need": {"sizeBytes": 1, "deviceBytes": 2, "kvBytes": 1, ...}, ...}],
+            "nodes": {"machineType": "...", "diskGb": 100, "usdPerHour": 0.55, ...} or null,
+            "cost": {"usdPerHour": {"minimum": 0, "maximum": 1.1}, "usdPerMonth": {...}} or null,
+            "driver": {...}, "runtime": {...}, "placements": [...], ...}],
+ "models": [{"name": "...", "route": ["t4"], "contextTokens": 8192, "needBytes": 1, "remarks": ["..."], ...}],
+ "aliases": [{"name": "...", "targets": {"MODEL": 90}}],
+ "router": {"port": 8080, "routes": "the text of routes.toml", "settings": {...}, ...},
+ "cost": {"region": "...", "pricedIn": "...", "date": "2026-06-22", "hoursPerMonth": 730, "lines": [...],
+          "base": {"usdPerHour": {...}, "usdPerMonth": {...}}, "total": {...}, "notCounted": ["..."]} or null,
+ "wakeMinutes": {"minimum": 4, "maximum": 6}, "wakeBilledMinutes": 20}
+```
+
+Names are the plan's own (infra/plan/model.py) in camelCase, with the unit behind them where the plan's name has none:
+Bytes, Seconds, Tokens, Millicores, usdPerHour, usdPerMonth. `sizeBytes` is what `ollama ps` reports and `deviceBytes`
+what the device shows. Keys are sorted, pools, models and aliases stand in order of their names, dates are ISO. Names
+that the file chose (targets, labels, environment, API keys) are keys as they are written there.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date
+from typing import Any
+
+from pydantic import BaseModel
+
+from infra.plan.model import CostLine, CostPlan, DriverPlan, FleetPlan, GpuMemory, Money, Need, PoolPlan
+from infra.problem import Severity
+from infra.report import figures, hardware, remarks
+
+VERSION = 1
+UNITS = {
+    ("Need", "weights"): "weightsBytes",
+    ("Need", "kv"): "kvBytes",
+    ("Need", "graph"): "graphBytes",
+    ("Need", "overhead"): "overheadBytes",
+    ("Resident", "context"): "contextTokens",
+    ("Resident", "disk"): "diskBytes",
+    ("GpuMemory", "per_device"): "perDeviceBytes",
+    ("GpuMemory", "used"): "usedBytes",
+    ("GpuMemory", "busiest"): "busiestBytes",
+    ("Nodes", "hourly"): "usdPerHour",
+    ("PoolPlan", "context"): "contextTokens",
+    ("PoolPlan", "cpu_request"): "cpuRequestMillicores",
+    ("PoolPlan", "memory_request"): "memoryRequestBytes",
+    ("PoolPlan", "model_storage"): "modelStorageBytes",
+    ("PoolPlan", "pull_deadline"): "pullDeadlineSeconds",
+    ("PoolPlan", "drain_limit"): "drainLimitSeconds",
+    ("ModelPlan", "context"): "contextTokens",
+    ("ModelPlan", "need"): "needBytes",
+    ("Router", "max_body"): "maxBodyBytes",
+}
+"""Keys whose field has its unit in the dataclass's docstring only."""
+CENTS_OF_CENTS = 6
+
+
+def render(plan: FleetPlan) -> str:
+    """The plan as JSON; equal plans give equal text, which is ASCII and ends with a newline."""
+    return json.dumps(document(plan), indent=2, sort_keys=True) + "\n"
+
+
+def document(plan: FleetPlan) -> dict[str, Any]:
+    """The plan as JSON's own types, in the shape that this module's docstring describes."""
+    whole: dict[str, Any] = _plain(plan)
+    whole["version"] = VERSION
+    whole["verdict"] = {f"{severity}s": len(figures.of(plan, severity)) for severity in Severity}
+    whole["wakeMinutes"] = dict(zip(("minimum", "maximum"), plan.wake_minutes, strict=True))
+    for entry, pool in zip(whole["pools"], plan.pools, strict=True):
+        entry["hardware"] = hardware.hardware(plan, pool)
+        priced = plan.cost is not None and pool.nodes is not None
+        entry["cost"] = _money(plan.cost, plan.cost.pool(pool.name)) if plan.cost and priced else None
+    for entry, model in zip(whole["models"], plan.models, strict=True):
+        one = remarks.resident(plan, model)
+        entry["sizeBytes"] = one.need.size if one else None
+        entry["remarks"] = list(remarks.remarks(plan, model))
+    if plan.cost is not None:
+        lines = zip(whole["cost"]["lines"], plan.cost.lines, strict=True)
+        whole["cost"]["lines"] = [_line(plan.cost, entry, line) for entry, line in lines]
+        whole["cost"]["base"] = _money(plan.cost, plan.cost.base)
+        whole["cost"]["total"] = _money(plan.cost, plan.cost.total)
+    return whole
+
+
+def _line(cost: CostPlan, entry: dict[str, Any], line: CostLine) -> dict[str, Any]:
+    return {"title": entry["title"], "pool": entry["pool"], **_money(cost, line.hourly)}
+
+
+def _money(cost: CostPlan, hourly: Money) -> dict[str, Any]:
+    ends = {"minimum": hourly.minimum, "maximum": hourly.maximum}
+    return {
+        "usdPerHour": {end: round(value, CENTS_OF_CENTS) for end, value in ends.items()},
+        "usdPerMonth": {end: round(cost.monthly(value), 2) for end, value in ends.items()},
+    }
+
+
+def _need(need: Need) -> dict[str, Any]:
+    return {"sizeBytes": need.size, "deviceBytes": need.device}
+
+
+def _memory(memory: GpuMemory) -> dict[str, Any]:
+    return {"totalBytes": memory.total, "share": round(memory.share, 4)}
+
+
+def _driver(driver: DriverPlan) -> dict[str, Any]:
+    known = driver.exact is not None or driver.branch is not None
+    return {"request": driver.request if known else None, "expected": driver.expected if known else None}
+
+
+def _pool(pool: PoolPlan) -> dict[str, Any]:
+    return {"sleeps": pool.sleeps}
+
+
+DERIVED: dict[type, Callable[[Any], dict[str, Any]]] = {
+    Need: _need,
+    GpuMemory: _memory,
+    DriverPlan: _driver,
+    PoolPlan: _pool,
+}
+"""Properties of the plan that stand beside its fields."""
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses and config sections with all their public fields, whatever they will be."""
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in fields(value) if not field.name.startswith("_")]
+        derived = DERIVED.get(type(value))
+        return {_key(value, name): _plain(getattr(value, name)) for name in names} | (derived(value) if derived else {})
+    if isinstance(value, BaseModel):
+        return {_key(value, name): _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return round(value, CENTS_OF_CENTS)
+    return str(value) if isinstance(value, str) else value
+
+
+def _key(owner: object, name: str) -> str:
+    head, *tail = name.split("_")
+    return UNITS.get((type(owner).__name__, name)) or head + "".join(part.capitalize() for part in tail)

@@ -1,0 +1,69 @@
+"""A model in words: what it needs, and what its users will notice. Plain text, as in infra.report.figures."""
+
+from collections.abc import Mapping
+
+from infra.plan.model import FleetPlan, ModelPlan, Nodes, PoolPlan, Resident, Verdict
+from infra.report.figures import gib, ollama_size, span
+
+STRAINED = {Verdict.TIGHT: "tight on", Verdict.TOO_LARGE: "more than fits on"}
+
+
+def resident(plan: FleetPlan, model: ModelPlan) -> Resident | None:
+    """The model as it stands on the first pool of its route."""
+    first = _first(plan, model)
+    return next((one for one in first.residents if one.model == model.name), None) if first else None
+
+
+def needs(model: ModelPlan) -> str:
+    """What the device shows for a model: `6.3 GiB`; `+0` where it shares what is loaded already."""
+    return "+0" if model.shares else f"{gib(model.need)} GiB"
+
+
+def size(plan: FleetPlan, model: ModelPlan) -> str:
+    """What `ollama ps` shows for a model, on the first pool of its route."""
+    one = resident(plan, model)
+    return "+0" if model.shares else ollama_size(one.need.size) if one else ""
+
+
+def remarks(plan: FleetPlan, model: ModelPlan) -> tuple[str, ...]:
+    """What a user of the model will notice, the weightiest first."""
+    first = _first(plan, model)
+    found = []
+    if first is not None and first.sleeps:
+        found.append(asleep(plan, first.nodes))
+    if model.shares:
+        found.append(f"shares {model.shares}")
+    if first is not None and first.loading == "onDemand" and sum(not one.shares for one in first.residents) > 1:
+        found.append(f"takes turns on {first.name}")
+    pools = [pool for name in model.route if (pool := _pool(plan, name)) is not None]
+    found += [f"{STRAINED[pool.memory.verdict]} {pool.name}" for pool in pools if pool.memory.verdict in STRAINED]
+    if not model.known:
+        found.append("as the file says")
+    return tuple(found)
+
+
+def asleep(plan: FleetPlan, nodes: Nodes | None) -> str:
+    """How long a sleeping pool takes to serve once it is scaled up, and what such a start costs."""
+    wake = span(f"{plan.wake_minutes[0]:g}", f"{plan.wake_minutes[1]:g}", "-")
+    cost = f", ${nodes.hourly * plan.wake_billed_minutes / 60:,.2f} a start" if nodes and nodes.hourly else ""
+    return f"asleep: {wake} min to start{cost}"
+
+
+def _pool(plan: FleetPlan, name: str) -> PoolPlan | None:
+    try:
+        return plan.pool(name)
+    except KeyError:
+        return None
+
+
+def _first(plan: FleetPlan, model: ModelPlan) -> PoolPlan | None:
+    return _pool(plan, model.route[0]) if model.route else None
+
+
+def alias(targets: Mapping[str, int]) -> str:
+    """What an alias stands for, a split in per cent, the largest share first."""
+    total = sum(targets.values())
+    if len(targets) < 2:
+        return f"stands for {next(iter(targets), 'nothing')}"
+    parts = sorted(targets.items(), key=lambda item: (-item[1], item[0]))
+    return "splits " + ", ".join(f"{100 * weight / total:.3g} % {name}" for name, weight in parts)

@@ -1,0 +1,186 @@
+"""Finds and reads stack files: YAML 1.2 into plain values, `extends` merged in. All file access of the plan is here."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from infra.config.types import shown
+from infra.problem import Problem, error
+
+KEY = "ollama-fleet:fleet"
+PROJECT_KEY = "gcp:project"
+EXTENDS = "extends"
+MOST_VALUES = 200_000
+"""Values in one file: anchors can make a small file stand for billions."""
+MOST_DEPTH = 60
+
+
+class UnreadableError(Exception):
+    """A file that cannot be read at all; carries the problem to show."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """One stack file: the fleet object as plain values, and the other keys of `config`."""
+
+    name: str
+    path: Path
+    fleet: Any
+    settings: Mapping[str, Any]
+
+    @property
+    def project(self) -> str | None:
+        """The Google Cloud project of the stack."""
+        value = self.settings.get(PROJECT_KEY)
+        return value if isinstance(value, str) and value else None
+
+
+def stacks(folder: Path) -> list[str]:
+    """The names of the stacks that have a file in `folder`."""
+    found = (path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in folder.glob("Pulumi.*.yaml"))
+    return sorted(name for name in found if name)
+
+
+def choose(folder: Path, wish: str | None) -> str:
+    """The stack to use: the wish, else the only one there is.
+
+    Raises UnreadableError, which lists what there is, where that leaves a choice.
+    """
+    names = stacks(folder)
+    if wish is not None:
+        if wish in names:
+            return wish
+        listed = f"there are {', '.join(names)}" if names else f"there is no Pulumi.<stack>.yaml in {folder}"
+        raise UnreadableError(error("--stack", f"there is no stack {shown(wish)}", listed))
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise UnreadableError(
+            error(
+                "--stack",
+                f"there is no Pulumi.<stack>.yaml in {folder}",
+                "run this in the project's folder, or write one",
+            )
+        )
+    raise UnreadableError(error("--stack", "several stacks are here", f"choose one: --stack {' | '.join(names)}"))
+
+
+def read(folder: Path, name: str) -> Stack:
+    """The stack file of that name. Raises UnreadableError with the place in the file."""
+    path = folder / f"Pulumi.{name}.yaml"
+    content = load_yaml(path)
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise UnreadableError(error(path.name, "the file has no config", f"write config: and below it {KEY}:"))
+    config = content["config"]
+    if KEY not in config:
+        raise UnreadableError(error(path.name, f"config has no {KEY}", f"write {KEY}: below config"))
+    settings = {key: value for key, value in config.items() if key != KEY}
+    return Stack(name=name, path=path, fleet=extended(config[KEY], folder), settings=settings)
+
+
+def load_yaml(path: Path) -> Any:
+    """A YAML 1.2 file as plain JSON values (`no` and `on` are words). Raises UnreadableError."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UnreadableError(
+            error(path.name, "there is no such file", "check the name, relative to the project's folder")
+        ) from None
+    except (OSError, UnicodeDecodeError, ValueError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8 text"
+        raise UnreadableError(error(path.name, f"the file cannot be read: {reason}", "mend the file")) from None
+    try:
+        return _plain(YAML(typ="safe", pure=True).load(text), path.name)
+    except MarkedYAMLError as failure:
+        mark = failure.problem_mark or failure.context_mark
+        where = f"{path.name}:{mark.line + 1}:{mark.column + 1}" if mark else path.name
+        what = (failure.problem or failure.context or "not YAML").strip().splitlines()[0]
+        raise UnreadableError(error(where, f"this is not YAML: {_without_content(what)}", "mend the line")) from None
+    except (YAMLError, ValueError, RecursionError, OverflowError, TypeError, AttributeError, KeyError, AssertionError):
+        raise UnreadableError(
+            error(path.name, "this is not YAML that can be read", "check it with any YAML linter")
+        ) from None
+
+
+def _without_content(message: str) -> str:
+    """A parser's message may quote the file, and the file may hold a secret."""
+    return re.split("['\"]", message, maxsplit=1)[0].strip()
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Only JSON's types, bounded in number and depth."""
+    count = 0
+
+    def visit(inner: Any, depth: int) -> Any:
+        nonlocal count
+        count += 1
+        if count > MOST_VALUES or depth > MOST_DEPTH:
+            raise UnreadableError(error(name, "the file is too large or too deep", "check its anchors and aliases"))
+        if isinstance(inner, Mapping):
+            return {_key(key): visit(item, depth + 1) for key, item in inner.items()}
+        if isinstance(inner, (list, tuple, set)):
+            return [visit(item, depth + 1) for item in inner]
+        if isinstance(inner, float) and not math.isfinite(inner):
+            return str(inner)
+        return inner if inner is None or isinstance(inner, (str, bool, int, float)) else str(inner)
+
+    return visit(value, 0)
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, bool):
+        return str(key).lower()
+    return key.isoformat() if isinstance(key, date) else str(key)
+
+
+def extended(fleet: Any, folder: Path) -> Any:
+    """`fleet` over the file that its `extends` names, and that one over its own.
+
+    Mappings merge, everything else is replaced. Paths are relative to the file that names them.
+    """
+    seen: list[Path] = []
+    layers = [fleet]
+    while isinstance(layers[-1], dict) and EXTENDS in layers[-1]:
+        named = layers[-1][EXTENDS]
+        if not isinstance(named, str) or not named:
+            raise UnreadableError(error("fleet.extends", f"{shown(named)} is not a path", "name one YAML file"))
+        try:
+            path = (folder / named).resolve()
+        except (OSError, ValueError, RuntimeError):
+            raise UnreadableError(
+                error("fleet.extends", f"{shown(named)} is not a path", "name one YAML file")
+            ) from None
+        if path in seen:
+            raise UnreadableError(error("fleet.extends", f"{path.name} extends itself", "take one extends out"))
+        seen.append(path)
+        base = load_yaml(path)
+        if not isinstance(base, dict):
+            raise UnreadableError(
+                error("fleet.extends", f"{path.name} is not a mapping", "write fleet keys (pools, models, ...) in it")
+            )
+        layers.append(base)
+        folder = path.parent
+    merged = layers.pop()
+    while layers:
+        merged = _merge(merged, layers.pop())
+    return {key: value for key, value in merged.items() if key != EXTENDS} if isinstance(merged, dict) else merged
+
+
+def _merge(under: Any, over: Any) -> Any:
+    if not (isinstance(under, dict) and isinstance(over, dict)):
+        return over
+    return {
+        key: _merge(under[key], over[key]) if key in under and key in over else over.get(key, under.get(key))
+        for key in {**under, **over}
+    }

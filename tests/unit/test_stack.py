@@ -1,0 +1,100 @@
+"""Stack files: chosen, read as YAML 1.2, and merged with what they extend."""
+
+from pathlib import Path
+
+import pytest
+
+from infra import stack as stacks
+from infra.problem import Problem
+
+
+def write(folder: Path, text: str, name: str = "Pulumi.dev.yaml") -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def fleet(folder: Path, text: str) -> object:
+    indented = "".join(f"    {line}\n" for line in text.splitlines())
+    write(folder, f"config:\n  gcp:project: p\n  ollama-fleet:fleet:\n{indented}")
+    return stacks.read(folder, "dev").fleet
+
+
+def refused(folder: Path, wish: str | None = None) -> Problem:
+    with pytest.raises(stacks.UnreadableError) as refusal:
+        stacks.choose(folder, wish)
+    return refusal.value.problem
+
+
+def test_the_only_stack_is_chosen(tmp_path: Path) -> None:
+    write(tmp_path, "", "Pulumi.home.yaml")
+    write(tmp_path, "", "Pulumi.yaml")
+    assert stacks.choose(tmp_path, None) == "home"
+
+
+def test_several_stacks_are_listed(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        write(tmp_path, "", f"Pulumi.{name}.yaml")
+    assert stacks.choose(tmp_path, "b") == "b"
+    assert "a | b" in refused(tmp_path).remedy
+
+
+def test_a_stack_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    write(tmp_path, "", "Pulumi.a.yaml")
+    assert refused(tmp_path, "prod").remedy == "there are a"
+    assert "../" not in refused(tmp_path, "../../etc/passwd").remedy
+
+
+def test_a_folder_without_stacks_says_so(tmp_path: Path) -> None:
+    assert "no Pulumi.<stack>.yaml" in refused(tmp_path).message
+
+
+def test_no_on_and_yes_are_words_and_true_is_not(tmp_path: Path) -> None:
+    assert fleet(tmp_path, "proxy: {no: [a], on: yes, off: true}") == {"proxy": {"no": ["a"], "on": "yes", "off": True}}
+
+
+def test_numbers_and_days_as_keys_are_text(tmp_path: Path) -> None:
+    assert fleet(tmp_path, "models: {1: a, 2026-11-21: b, 1.5: c}") == {
+        "models": {"1": "a", "2026-11-21": "b", "1.5": "c"}
+    }
+
+
+def test_the_project_is_read_beside_the_fleet(tmp_path: Path) -> None:
+    fleet(tmp_path, "pools: {}")
+    assert stacks.read(tmp_path, "dev").project == "p"
+
+
+def test_extends_merges_mappings_and_replaces_lists(tmp_path: Path) -> None:
+    write(tmp_path, "pools: {t4: {gpu: t4, replicas: 1}, l4: {gpu: l4}}\nmodels: {a: [t4, l4]}\n", "base.yaml")
+    merged = fleet(tmp_path, "extends: base.yaml\npools: {t4: {replicas: 2}}\nmodels: {a: [t4]}")
+    assert merged == {"pools": {"t4": {"gpu": "t4", "replicas": 2}, "l4": {"gpu": "l4"}}, "models": {"a": ["t4"]}}
+
+
+def test_extends_follows_a_chain_with_paths_relative_to_each_file(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    write(tmp_path / "shared", "extends: deep.yaml\nbudget: {monthlyUsd: 2}\n", "base.yaml")
+    write(tmp_path / "shared", "budget: {monthlyUsd: 1}\nkeda: existing\n", "deep.yaml")
+    assert fleet(tmp_path, "extends: shared/base.yaml") == {"budget": {"monthlyUsd": 2}, "keda": "existing"}
+
+
+def test_null_takes_a_key_of_the_extended_file_out(tmp_path: Path) -> None:
+    write(tmp_path, "gke: {location: us-central1-c}\n", "base.yaml")
+    assert fleet(tmp_path, "extends: base.yaml\ngke: null") == {"gke": None}
+
+
+@pytest.mark.parametrize(
+    ("extends", "message"),
+    [
+        ("base.yaml", "no such file"),
+        ("5", "not a path"),
+        ('""', "not a path"),
+        ("a.yaml", "extends itself"),
+        ("list.yaml", "not a mapping"),
+    ],
+)
+def test_a_bad_extends_is_told(tmp_path: Path, extends: str, message: str) -> None:
+    write(tmp_path, "extends: b.yaml\n", "a.yaml")
+    write(tmp_path, "extends: a.yaml\n", "b.yaml")
+    write(tmp_path, "[1]\n", "list.yaml")
+    with pytest.raises(stacks.UnreadableError) as refusal:
+        fleet(tmp_path, f"extends: {extends}")
+    assert message in refusal.value.problem.message
+    assert refusal.value.problem.remedy
