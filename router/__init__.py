@@ -1,0 +1,9 @@
+"""The door: what Envoy and the process beside it run from.
+
+Standard library only, and nothing from `infra`: the package is mounted from a ConfigMap into a stock Python image.
+"""
+
+from router.envoy import render
+from router.routing import MapError, RouteMap, parse
+
+__all__ = ["MapError", "RouteMap", "parse", "render"]

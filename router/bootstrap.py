@@ -1,0 +1,99 @@
+"""What Envoy starts with: the listener of the door, its filters and limits, and where the files that change are."""
+
+from router import body
+from router.clusters import CONNECTION_BUFFER
+from router.extension import Config, extension
+from router.replies import local_replies
+from router.routes import MOST_SILENT
+
+CLUSTERS = "clusters.json"
+ROUTES = "routes.json"
+
+HEADERS_WITHIN = "10s"
+REQUEST_WITHIN = "60s"
+"""For the whole request, not for its answer: a client that drips its body holds a buffer for no longer."""
+IDLE_CONNECTION = "300s"
+HEADERS_KIB = 32
+MOST_CONNECTIONS = 50_000
+"""A fixed number: without one, Envoy takes connections until the machine has no file handle left for the pools."""
+
+
+def bootstrap(*, port: int, admin_port: int, directory: str, address: str = "0.0.0.0") -> Config:  # noqa: S104
+    """The door on `port` of `address`; administration on loopback only; clusters and routes from files in `directory`.
+
+    A change of these files takes effect when an entry is moved into `directory`, as the kubelet swaps a ConfigMap's
+    `..data`. A file that Envoy refuses leaves the one before in force.
+    """
+    return {
+        "node": {"id": "router", "cluster": "ollama-fleet"},
+        "admin": {"address": _socket("127.0.0.1", admin_port)},
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": "door",
+                    "address": _socket(address, port),
+                    "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
+                    "filter_chains": [{"filters": [_http(directory)]}],
+                }
+            ]
+        },
+        "dynamic_resources": {"cds_config": _file(directory, CLUSTERS)},
+        "overload_manager": {
+            "resource_monitors": [
+                extension(
+                    "envoy.resource_monitors.global_downstream_max_connections",
+                    "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                    max_active_downstream_connections=MOST_CONNECTIONS,
+                )
+            ]
+        },
+    }
+
+
+def _http(directory: str) -> Config:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="door",
+        # One way to write a path, so that what is refused below cannot be spelled differently.
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        use_remote_address=True,
+        server_header_transformation="PASS_THROUGH",
+        common_http_protocol_options={
+            "idle_timeout": IDLE_CONNECTION,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        request_headers_timeout=HEADERS_WITHIN,
+        request_timeout=REQUEST_WITHIN,
+        stream_idle_timeout=MOST_SILENT,
+        max_request_headers_kb=HEADERS_KIB,
+        # Before any route is looked for: that of a split would let this header in on any path.
+        early_header_mutation_extensions=[
+            extension(
+                "envoy.http.early_header_mutation.header_mutation",
+                "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                mutations=[{"remove": body.MODEL_HEADER}],
+            )
+        ],
+        local_reply_config=local_replies(),
+        http_filters=[
+            *body.filters(),
+            extension(
+                "envoy.filters.http.router", "extensions.filters.http.router.v3.Router", suppress_envoy_headers=True
+            ),
+        ],
+        rds={"route_config_name": "door", "config_source": _file(directory, ROUTES)},
+    )
+
+
+def _file(directory: str, name: str) -> Config:
+    return {
+        "resource_api_version": "V3",
+        "path_config_source": {"path": f"{directory}/{name}", "watched_directory": {"path": directory}},
+    }
+
+
+def _socket(address: str, port: int) -> Config:
+    return {"socket_address": {"address": address, "port_value": port}}

@@ -1,0 +1,155 @@
+"""Envoy's clusters: one for each pool, and one for each order of pools that a route names."""
+
+from router.extension import Config, extension, typed
+from router.routing import Endpoint, Pool, RouteMap
+
+SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
+
+UNKNOWN_MODEL = "unknown-model"
+"""A cluster without hosts, for models that the map does not name: the answer is a 404, while a pool that Envoy does not
+know yet (an edit that is half-way in) is a 503, which a client may try again."""
+
+CONNECT_TIMEOUT = "1s"
+"""A pod that is gone without a trace answers nothing at all; a second is 100 times a round trip in one cluster."""
+
+PROBE_INTERVAL = "1s"
+"""With no probes, the death of one of three servers lost a third of the requests until somebody noticed."""
+PROBE_TIMEOUT = "1s"
+PROBES_UNTIL_DOWN = 2
+"""One slow answer from a server that is loading a model is no death."""
+
+FAILED_CONNECTIONS_UNTIL_OUT = 2
+OUT_FOR = "5s"
+OUT_AT_MOST = "30s"
+
+ROOM = 100_000
+"""Never the limit: Ollama queues by itself, a request over a breaker is neither queued nor tried elsewhere, and fewer
+pending than running requests reject bursts on a pool that has room."""
+RETRY_ROOM = 1_000
+"""Envoy's default of 3 retries at a time lost 17 requests when a pool behind an aggregate fell away."""
+
+IDLE_CONNECTION = "60s"
+CONNECTION_BUFFER = 64 * 1024
+"""Bytes. The chain that reads a body raises it for that body alone."""
+
+
+def clusters(routes: RouteMap, *, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
+    """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools."""
+    orders = sorted({order for order in routes.orders.values() if len(order) > 1})
+    return [
+        *(_pool(name, pool, certificates) for name, pool in sorted(routes.pools.items())),
+        *map(_order, orders),
+        _cluster(UNKNOWN_MODEL, type="STATIC"),
+    ]
+
+
+def cluster_of(order: tuple[str, ...]) -> str:
+    """The name of the cluster that tries these pools in order; `>` is in no pool's name."""
+    return ">".join(order)
+
+
+def _pool(name: str, pool: Pool, certificates: str) -> Config:
+    cluster = _cluster(
+        name,
+        type="STRICT_DNS",
+        # Looked up every 5 s, Envoy's default, whatever its time to live. IPv4 first: at home, a name with an IPv6
+        # address that leads nowhere is common.
+        dns_lookup_family="V4_PREFERRED",
+        lb_policy="LEAST_REQUEST",
+        # Never "all are dead, so try any": the next pool of the order is the better guess.
+        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        # Without it a pod that leaves the DNS keeps its place until a probe fails: a scale-down cut 11 streams.
+        ignore_health_on_host_removal=True,
+        load_assignment={
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint) for endpoint in pool.endpoints]}],
+        },
+        health_checks=[
+            {
+                "timeout": PROBE_TIMEOUT,
+                "interval": PROBE_INTERVAL,
+                "no_traffic_interval": PROBE_INTERVAL,
+                "unhealthy_threshold": PROBES_UNTIL_DOWN,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": "/api/version"},
+            }
+        ],
+        outlier_detection=_outliers(),
+        per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
+        typed_extension_protocol_options={
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+                "extensions.upstreams.http.v3.HttpProtocolOptions",
+                explicit_http_config={"http_protocol_options": {}},
+                common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
+            )
+        },
+    )
+    if pool.tls:
+        cluster["transport_socket"] = _tls(certificates)
+    return cluster
+
+
+def _endpoint(pool: str, endpoint: Endpoint) -> Config:
+    address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
+    return {
+        "endpoint": {
+            "address": address,
+            "hostname": endpoint.host,
+            # A reverse proxy in front of a site finds its server by this name; the default is the cluster's.
+            "health_check_config": {"hostname": endpoint.host},
+        },
+        # The cluster of a request is that of its order; which pool of it answered is known only here.
+        "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
+    }
+
+
+def _outliers() -> Config:
+    """A host is out at two failed connections in a row, and only at these: a 500 is one model's, not the host's."""
+    never = {
+        f"enforcing_{kind}": 0
+        for kind in ("consecutive_5xx", "consecutive_gateway_failure", "success_rate", "local_origin_success_rate")
+    }
+    return {
+        **never,
+        "split_external_local_origin_errors": True,
+        "consecutive_local_origin_failure": FAILED_CONNECTIONS_UNTIL_OUT,
+        "enforcing_consecutive_local_origin_failure": 100,
+        "interval": "1s",
+        "base_ejection_time": OUT_FOR,
+        "max_ejection_time": OUT_AT_MOST,
+        "max_ejection_percent": 100,
+    }
+
+
+def _tls(certificates: str) -> Config:
+    """TLS that asks for the host by name and believes only a certificate for that name."""
+    return extension(
+        "envoy.transport_sockets.tls",
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        auto_host_sni=True,
+        auto_sni_san_validation=True,
+        common_tls_context={"validation_context": {"trusted_ca": {"filename": certificates}}},
+    )
+
+
+def _order(order: tuple[str, ...]) -> Config:
+    """The next pool takes what the one before has no healthy host for."""
+    return _cluster(
+        cluster_of(order),
+        lb_policy="CLUSTER_PROVIDED",
+        cluster_type=extension(
+            "envoy.clusters.aggregate", "extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(order)
+        ),
+    )
+
+
+def _cluster(name: str, **fields: object) -> Config:
+    room = {"max_connections": ROOM, "max_pending_requests": ROOM, "max_requests": ROOM, "max_retries": RETRY_ROOM}
+    return typed(
+        "config.cluster.v3.Cluster",
+        name=name,
+        connect_timeout=CONNECT_TIMEOUT,
+        circuit_breakers={"thresholds": [{**room, "track_remaining": True}]},
+        **fields,
+    )

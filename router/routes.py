@@ -1,0 +1,230 @@
+"""Envoy's routes: what the door lets through and where it leads, what it answers itself, what it refuses."""
+
+import json
+from collections.abc import Iterable, Iterator
+
+from router import body
+from router.clusters import UNKNOWN_MODEL, cluster_of
+from router.extension import Config, extension, typed
+from router.routing import RouteMap, canonical, shown
+
+OLLAMA_VERSION = "0.32.15"
+"""Whose routes and shapes the door has. Pools may run others."""
+
+BY_BODY = "/api/(chat|generate|embed|embeddings|show)|/v1/(chat/completions|completions|embeddings|responses|messages)"
+"""POST, answered by a pool of the model that the body names."""
+
+BY_PATH = "/v1/models/[^/]+"
+"""GET, answered by a pool of the model that the path names."""
+
+BY_MODEL = "by model"
+"""What leads from name to cluster, once for all routes."""
+
+MANAGEMENT = (
+    r"/api/(pull|push|create|copy|delete|blobs(/.*)?|me|signout|status|user(/.*)?|experimental(/.*)?)",
+    "this route manages a server and is closed at the door",
+)
+"""With any method: whoever may ask for answers may not change what the servers hold."""
+
+NOT_HERE = {
+    "/api/ps": ("GET", "the door does not know which models are loaded"),
+    "/v1/audio/transcriptions": ("POST", "the door reads the model from JSON, and this route takes multipart"),
+}
+"""Ollama has these, the door does not: method and reason."""
+
+MOST_SILENT = "600s"
+"""A stream without a byte for so long is given up. Loading a large model and reading a long prompt on an old card take
+minutes; an answer as a whole may take for ever, so there is no other limit on it."""
+
+RETRIES = 2
+RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
+"""`reset` is what made the death of one of three servers lose none of 22,186 requests; with health checks and outlier
+detection alone 20 were lost. Envoy retries only as long as nothing of an answer was passed on."""
+RETRY_STATUS = (404, 503)
+"""503: a server that is full or going. 404: a replica that does not have the model yet; a model that no pool has never
+gets as far as a pool."""
+OTHER_HOSTS_TRIED = 5
+RETRY_PAUSE = {"base_interval": "0.025s", "max_interval": "0.5s"}
+
+LARGEST_ANSWER = 2**20
+"""Bytes of an answer that stands in this configuration, which a ConfigMap holds to 1 MiB as a whole."""
+
+READING = ("GET", "HEAD")
+
+
+def routes(fleet: RouteMap) -> Config:
+    """The whole route configuration. Names that the map does not hold get a 404 and reach no pool."""
+    host = {
+        "name": "door",
+        "domains": ["*"],
+        "request_headers_to_remove": [body.MODEL_HEADER],
+        "routes": [*_splits(fleet), *_by_model(), *_own(fleet), *_refused()],
+    }
+    return typed(
+        "config.route.v3.RouteConfiguration",
+        name="door",
+        virtual_hosts=[host],
+        cluster_specifier_plugins=[{"extension": _by_header(fleet)}],
+        max_direct_response_body_size_bytes=LARGEST_ANSWER,
+    )
+
+
+def _splits(fleet: RouteMap) -> Iterator[Config]:
+    """One route each: only a route can weigh. They match when the model is known, at the second look."""
+    orders = fleet.orders
+    for name, weights in sorted(fleet.splits.items()):
+        shares = [
+            {"name": cluster_of(orders[canonical(model)]), "weight": weight}
+            for model, weight in sorted(weights.items())
+        ]
+        header = {"name": body.MODEL_HEADER, "string_match": {"exact": canonical(name)}}
+        yield {
+            "name": f"split {name}",
+            "match": {"prefix": "/", "headers": [header]},
+            "route": _to_pool(weighted_clusters={"clusters": shares}),
+            "response_headers_to_add": _whence(),
+        }
+
+
+def _by_model() -> Iterator[Config]:
+    """Looked up twice: at first no model is known and the filters are switched on, then the header leads to a pool."""
+    for name, path, method, filters in (
+        ("model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled()),
+        ("model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path()),
+    ):
+        yield {
+            "name": name,
+            "match": {**path, "headers": [_method(method)]},
+            "typed_per_filter_config": filters,
+            "route": _to_pool(cluster_specifier_plugin=BY_MODEL),
+            "response_headers_to_add": _whence(),
+        }
+
+
+def _by_header(fleet: RouteMap) -> Config:
+    """A hash map from name to cluster: as fast for 10,000 models as for ten, where routes in a row take 15 times as
+    long, and a map of whole routes four times the bytes."""
+
+    def to(cluster: str) -> Config:
+        action = "extensions.router.cluster_specifiers.matcher.v3.ClusterAction"
+        return {"action": extension("cluster", action, cluster=cluster)}
+
+    return extension(
+        BY_MODEL,
+        "extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier",
+        cluster_matcher={
+            "matcher_tree": {
+                "input": extension(
+                    "model", "type.matcher.v3.HttpRequestHeaderMatchInput", header_name=body.MODEL_HEADER
+                ),
+                "exact_match_map": {
+                    "map": {name: to(cluster_of(order)) for name, order in sorted(fleet.orders.items())},
+                },
+            },
+            "on_no_match": to(UNKNOWN_MODEL),
+        },
+    )
+
+
+def _to_pool(**where: object) -> Config:
+    return {
+        **where,
+        "timeout": "0s",
+        "idle_timeout": MOST_SILENT,
+        # A reverse proxy in front of a site finds its server by this name, and an Ollama on loopback refuses others.
+        "auto_host_rewrite": True,
+        "retry_policy": {
+            "retry_on": RETRY_ON,
+            "retriable_status_codes": list(RETRY_STATUS),
+            "num_retries": RETRIES,
+            "retry_host_predicate": [
+                extension(
+                    "envoy.retry_host_predicates.previous_hosts",
+                    "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                )
+            ],
+            "host_selection_retry_max_attempts": OTHER_HOSTS_TRIED,
+            # Without it every retry goes back to the first pool while that is up: 5 of 5 requests to one that was just
+            # awake and still busy got its 503, though the next pool was idle.
+            "retry_priority": extension(
+                "envoy.retry_priorities.previous_priorities",
+                "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                update_frequency=1,
+            ),
+            "retry_back_off": RETRY_PAUSE,
+        },
+    }
+
+
+def _whence() -> list[Config]:
+    return [
+        _header("x-fleet-pool", "%UPSTREAM_METADATA(fleet:pool)%"),
+        _header("x-fleet-attempts", "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"),
+    ]
+
+
+def _own(fleet: RouteMap) -> Iterator[Config]:
+    """What needs no pool. The lists hold what the map knows: names."""
+    # Ollama's command line cuts the digest to 12 characters without looking, so an unknown one is zeros.
+    unknown = {"modified_at": "1970-01-01T00:00:00Z", "size": 0, "digest": "0" * 64, "details": {}}
+    names = sorted(map(shown, fleet.names))
+    lists = {
+        "/api/version": {"version": OLLAMA_VERSION},
+        "/api/tags": {"models": [{"name": name, "model": name, **unknown} for name in names]},
+        "/v1/models": {
+            "object": "list",
+            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "library"} for name in names],
+        },
+    }
+    yield _answer("/", READING, 200, "Ollama is running")
+    yield _answer("/healthz", READING, 200, "ok")
+    for path, content in lists.items():
+        text = json.dumps(content, separators=(",", ":"))
+        yield {
+            **_answer(path, READING, 200, text),
+            "response_headers_to_add": [_header("content-type", "application/json; charset=utf-8")],
+        }
+    for path, (method, reason) in NOT_HERE.items():
+        yield _answer(path, (method,), 501, reason)
+
+
+def _refused() -> Iterator[Config]:
+    management, closed = MANAGEMENT
+    yield {
+        "name": "management",
+        "match": {"safe_regex": {"regex": management}},
+        "direct_response": _direct(403, closed),
+    }
+    for allowed, paths in (
+        ("POST", BY_BODY),
+        ("GET", BY_PATH),
+        ("GET, HEAD", "/(healthz|api/version|api/tags|v1/models)?"),
+        *((method, path) for path, (method, _) in NOT_HERE.items()),
+    ):
+        yield {
+            "name": f"only {allowed}",
+            "match": {"safe_regex": {"regex": paths}},
+            "direct_response": _direct(405, "method not allowed"),
+            "response_headers_to_add": [_header("allow", allowed)],
+        }
+    yield {"name": "unknown", "match": {"prefix": "/"}, "direct_response": _direct(404, "404 page not found")}
+
+
+def _answer(path: str, methods: Iterable[str], status: int, text: str) -> Config:
+    return {
+        "name": path,
+        "match": {"path": path, "headers": [_method(*methods)]},
+        "direct_response": _direct(status, text),
+    }
+
+
+def _direct(status: int, text: str) -> Config:
+    return {"status": status, "body": {"inline_string": text}}
+
+
+def _method(*methods: str) -> Config:
+    return {"name": ":method", "string_match": {"safe_regex": {"regex": "|".join(methods)}}}
+
+
+def _header(name: str, value: str) -> Config:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

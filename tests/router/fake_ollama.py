@@ -1,0 +1,143 @@
+"""The least of an Ollama that a router test needs: it answers, streams, records, refuses and dies.
+
+`FakeOllama` runs in the test's process; `python fake_ollama.py NAME` is one that a test can kill. It prints its port.
+"""
+
+import json
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class FakeOllama:
+    """Answers every POST with its own name; `status` makes it refuse, `gate` holds each chunk of a stream."""
+
+    name: str
+    status: int = 200
+    delay: float = 0.0
+    gate: threading.Semaphore | None = None
+    asked: list[Asked] = field(default_factory=list)
+    """Everything but the health checks."""
+    probed: set[str] = field(default_factory=set)
+    """The names under which the health checks asked for it."""
+    server: ThreadingHTTPServer | None = None
+
+    @property
+    def port(self) -> int:
+        assert self.server is not None
+        port: int = self.server.server_address[1]
+        return port
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @contextmanager
+    def running(self, certificate: Path | None = None) -> Iterator["FakeOllama"]:
+        """Serves on a free port of loopback until the end of the block."""
+        self.server = server = _Server(self)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join(PATIENCE)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 256
+
+    def __init__(self, fake: FakeOllama) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = fake
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that leaves is part of the tests, not an error of them."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
+    protocol_version = "HTTP/1.1"
+    # Otherwise head and body travel apart, each waiting for the other's acknowledgement.
+    wbufsize = -1
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    do_POST = do_GET  # noqa: N815
+    do_DELETE = do_GET  # noqa: N815
+    do_HEAD = do_GET  # noqa: N815
+
+    def answer(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.path == "/api/version":
+            self.server.fake.probed.add(self.headers["host"])
+            return self.send(200, {"version": "0.0.0"})
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.fake.asked.append(Asked(self.command, self.path, headers, body))
+        time.sleep(self.server.fake.delay)
+        if self.server.fake.status != 200:
+            return self.send(self.server.fake.status, {"error": f"refused by {self.server.fake.name}"})
+        if body and json.loads(body).get("stream"):
+            return self.stream(int(json.loads(body)["chunks"]))
+        return self.send(200, {"from": self.server.fake.name})
+
+    def send(self, status: int, content: object) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+        self.wfile.flush()
+
+    def stream(self, chunks: int) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "application/x-ndjson")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for number in range(chunks):
+            if self.server.fake.gate and not self.server.fake.gate.acquire(timeout=PATIENCE):
+                return
+            line = json.dumps({"from": self.server.fake.name, "number": number}).encode() + b"\n"
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+        self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """The tests read `asked`."""
+
+
+if __name__ == "__main__":
+    with FakeOllama(sys.argv[1], delay=0.005).running() as alone:
+        print(alone.port, flush=True)  # noqa: T201
+        sys.stdin.read()

@@ -1,0 +1,153 @@
+"""A request whose answer has not begun is answered elsewhere."""
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.router.conftest import OpenDoor
+from tests.router.door import ANSWER_SECONDS, Door, free_ports
+from tests.router.fake_ollama import FakeOllama
+
+StartOllama = Callable[..., FakeOllama]
+
+
+def two_pools(first: str, second: str) -> str:
+    return f'[routes]\nm = ["t4", "a100"]\n[pools]\nt4 = "{first}"\na100 = "{second}"\n'
+
+
+def test_a_dead_first_pool_falls_back_to_the_next(open_door: OpenDoor, ollama: StartOllama) -> None:
+    second = ollama("a100")
+    door = open_door(two_pools(f"127.0.0.1:{free_ports(1)[0]}", second.address))
+    answer = door.chat("m")
+    assert (answer.status, answer.json, answer.pool) == (200, {"from": "a100"}, "a100")
+
+
+def test_the_first_pool_takes_all_while_it_is_up(open_door: OpenDoor, ollama: StartOllama) -> None:
+    first, second = ollama("t4"), ollama("a100")
+    door = open_door(two_pools(first.address, second.address))
+    assert {door.chat("m").pool for _ in range(50)} == {"t4"}
+
+
+@pytest.mark.parametrize("status", [503, 404])
+def test_a_refusal_of_the_first_pool_is_tried_at_the_next(
+    open_door: OpenDoor, ollama: StartOllama, status: int
+) -> None:
+    """503: it is full or going. 404: it does not have the model yet."""
+    first, second = ollama("t4"), ollama("a100")
+    first.status = status
+    door = open_door(two_pools(first.address, second.address))
+    # Beyond every buffer on the way: a body that is not kept whole could not be sent twice.
+    body = {"model": "m", "images": ["x" * 5_000_000]}
+    for _ in range(5):
+        answer = door.ask("POST", "/api/chat", body)
+        assert (answer.status, answer.pool, answer.headers["x-fleet-attempts"]) == (200, "a100", "2")
+    assert json.loads(second.asked[-1].body) == body
+    assert len(first.asked) == 5
+
+
+def test_a_refusal_of_one_replica_is_tried_at_the_other(open_door: OpenDoor, ollama: StartOllama) -> None:
+    full, idle = ollama("full"), ollama("idle")
+    full.status = 503
+    urls = json.dumps([f"http://{replica.address}" for replica in (full, idle)])
+    door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = {{urls = {urls}}}\n')
+    assert Counter(door.chat("m").status for _ in range(60)) == {200: 60}
+    assert full.asked
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_an_error_of_the_model_itself_is_passed_on(open_door: OpenDoor, ollama: StartOllama, status: int) -> None:
+    first, second = ollama("t4"), ollama("a100")
+    first.status = status
+    answer = open_door(two_pools(first.address, second.address)).chat("m")
+    assert (answer.status, answer.json, answer.pool) == (status, {"error": "refused by t4"}, "t4")
+    assert second.asked == []
+
+
+def test_a_refusal_of_all_pools_is_the_servers_own(open_door: OpenDoor, ollama: StartOllama) -> None:
+    first, second = ollama("t4"), ollama("a100")
+    first.status = second.status = 503
+    answer = open_door(two_pools(first.address, second.address)).chat("m")
+    assert answer.status == 503
+    assert answer.json["error"].startswith("refused by ")
+
+
+def test_no_server_at_all_is_said_in_each_apis_shape(open_door: OpenDoor) -> None:
+    first, second = (f"127.0.0.1:{port}" for port in free_ports(2))
+    door = open_door(two_pools(first, second))
+    message = "no server of this model is up, please try again"
+    for path, shape in (
+        ("/api/chat", {"error": message}),
+        ("/v1/completions", {"error": {"message": message, "type": "api_error", "param": None, "code": None}}),
+        ("/v1/messages", {"type": "error", "error": {"type": "overloaded_error", "message": message}}),
+    ):
+        answer = door.ask("POST", path, {"model": "m"})
+        assert (answer.status, answer.json) == (503, shape)
+        assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_server_killed_under_load_loses_nothing(open_door: OpenDoor) -> None:
+    with killable("one") as (dying, first), killable("two") as (_, second):
+        urls = json.dumps([f"http://127.0.0.1:{first}", f"http://127.0.0.1:{second}"])
+        door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = {{urls = {urls}}}\n')
+        with load(door, clients=8) as outcomes:
+            time.sleep(1.0)
+            before = Counter(outcomes)
+            dying.kill()
+            time.sleep(2.5)
+    assert before["one"] > 20
+    assert outcomes["two"] - before["two"] > 100
+    assert set(outcomes) == {"one", "two"}, outcomes
+
+
+@contextmanager
+def killable(name: str) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    """An Ollama in a process of its own, and its port."""
+    program = Path(__file__).with_name("fake_ollama.py")
+    with subprocess.Popen([sys.executable, program, name], stdin=-1, stdout=-1, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextmanager
+def load(door: Door, clients: int) -> Iterator[Counter[str]]:
+    """Chats without a pause until the end of the block. Counts who answered, and every failure as what it was."""
+    outcomes: Counter[str] = Counter()
+    lock = threading.Lock()
+    stop = threading.Event()
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=ANSWER_SECONDS)
+        while not stop.is_set():
+            try:
+                connection.request("POST", "/api/chat", b'{"model": "m"}')
+                response = connection.getresponse()
+                body = response.read()
+                outcome = json.loads(body)["from"] if response.status == 200 else f"{response.status} {body!r}"
+            except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+                connection.close()
+                outcome = repr(error)
+            with lock:
+                outcomes[outcome] += 1
+        connection.close()
+
+    threads = [threading.Thread(target=client, daemon=True) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield outcomes
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(ANSWER_SECONDS)
