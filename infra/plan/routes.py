@@ -13,7 +13,7 @@ HEADER = (
 
 
 def address(config: FleetConfig, pool: str, *, workload: str, namespace: str) -> str:
-    """Where the router finds a pool: its Service in the cluster, the site's URL, or beside it on the same Docker host."""
+    """Where the router finds a pool: its Service in the cluster, its site's URL, or the same Docker host."""
     site = config.sites.get(config.pools[pool].site or "")
     if site is not None and (url := [*site.endpoints, site.url][0]):
         return url

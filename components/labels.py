@@ -1,0 +1,26 @@
+"""Labels, taints and tolerations: said once, since nodes, pods, Services and policies have to agree on them."""
+
+from pulumi_kubernetes.core.v1 import TolerationArgs
+
+POOL = "ollama-fleet/pool"
+GPU_TAINT = "nvidia.com/gpu"
+GPU_TAINT_VALUE = "present"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "ollama-fleet"}
+
+
+def server(pool: str) -> dict[str, str]:
+    """What the pods of a pool's Ollama are known by."""
+    return {"app.kubernetes.io/name": "ollama", POOL: pool}
+
+
+def router() -> dict[str, str]:
+    """What the router's pods are known by."""
+    return {"app.kubernetes.io/name": "ollama-router"}
+
+
+def tolerations(pool: str, *, gpu: bool) -> list[TolerationArgs]:
+    """What lets a pod onto the nodes of `pool` and no other's."""
+    own = TolerationArgs(key=POOL, operator="Equal", value=pool, effect="NoSchedule")
+    # GKE adds this one to pods that ask for a GPU; elsewhere nobody does
+    any_gpu = TolerationArgs(key=GPU_TAINT, operator="Exists", effect="NoSchedule")
+    return [own, any_gpu] if gpu else [own]

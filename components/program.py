@@ -1,0 +1,116 @@
+"""The Pulumi program: reads the stack's config, decides, and builds the fleet or refuses with every problem at once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import is_config_secret
+
+from components.fleet import Fleet, FleetArgs
+from infra import stack as stacks
+from infra.config import FleetConfig, parse
+from infra.plan.build import build
+from infra.plan.model import FleetPlan
+from infra.problem import Problem, Severity, error, has_errors
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    """Registers everything and exports endpoint, kubeconfig, the plan's summary and the commands to try.
+
+    Raises pulumi.RunError, which Pulumi shows without a traceback, for a plan with errors.
+    """
+    plan = plan_of_config()
+    for problem in plan.problems:
+        if problem.severity is Severity.WARNING:
+            pulumi.log.warn(line(problem))
+    if has_errors(plan.problems):
+        raise pulumi.RunError(refusal(plan.problems))
+    fleet = Fleet("fleet", FleetArgs(plan=plan))
+    if fleet.endpoint is not None:
+        pulumi.export("endpoint", fleet.endpoint)
+    if fleet.kubeconfig is not None:
+        pulumi.export("kubeconfig", fleet.kubeconfig)
+    pulumi.export("plan", summary(plan))
+    pulumi.export("commands", commands(plan))
+
+
+def plan_of_config() -> FleetPlan:
+    """The plan of the running stack. Raises pulumi.RunError for a config that cannot be read."""
+    if is_config_secret(stacks.KEY):
+        raise pulumi.RunError(
+            refusal(
+                [
+                    error(
+                        "fleet",
+                        "the fleet object is a secret, or holds one (`secure:`)",
+                        "take it out: secrets are ollama-fleet:apiKeys, siteTokens and kubeconfigs, keys of their own",
+                    )
+                ]
+            )
+        )
+    try:
+        raw: Any = pulumi.Config("ollama-fleet").require_object("fleet")
+        parsed = parse(stacks.extended(raw, ROOT))
+    except stacks.UnreadableError as unreadable:
+        raise pulumi.RunError(refusal([unreadable.problem])) from None
+    except pulumi.ConfigTypeError:
+        raise pulumi.RunError(
+            refusal([error("fleet", "it is a text", "write a mapping with gke, pools, models, ...")])
+        ) from None
+    except pulumi.ConfigMissingError:
+        raise pulumi.RunError(
+            refusal([error(stacks.KEY, "the stack has no such config", "copy Pulumi.dev.yaml to Pulumi.<stack>.yaml")])
+        ) from None
+    return build(
+        parsed.config or FleetConfig(),
+        stack=pulumi.get_stack(),
+        project=pulumi.Config("gcp").get("project"),
+        problems=parsed.problems,
+    )
+
+
+def line(problem: Problem) -> str:
+    """A problem on one line."""
+    return f"{problem.place}: {problem.message}" + (f" | {problem.remedy}" if problem.remedy else "")
+
+
+def refusal(problems: list[Problem] | tuple[Problem, ...]) -> str:
+    """All errors, each with its remedy below it."""
+    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
+    shown = "".join(f"\n  {problem.place}: {problem.message}\n      {problem.remedy}" for problem in errors)
+    return f"the fleet cannot be built: {len(errors)} error(s); `make plan` shows the whole plan{shown}"
+
+
+def summary(plan: FleetPlan) -> dict[str, Any]:
+    """What an owner asks first: pools, routes, money. Plain values, known at preview."""
+    cost = plan.cost
+    return {
+        "pools": {pool.name: f"{pool.gpu_title}, {pool.replicas.min}..{pool.replicas.max}" for pool in plan.pools},
+        "routes": {model.name: list(model.route) for model in plan.models},
+        "monthlyUsd": None
+        if cost is None
+        else {
+            "minimum": round(cost.monthly(cost.total.minimum)),
+            "maximum": round(cost.monthly(cost.total.maximum)),
+            "pricesOf": f"{cost.priced_in}, {cost.date.isoformat()}",
+        },
+        "warnings": sum(problem.severity is Severity.WARNING for problem in plan.problems),
+    }
+
+
+def commands(plan: FleetPlan) -> list[str]:
+    """Three commands: get at the cluster, chat, and see why a pod is not ready."""
+    if plan.cluster is None:
+        return []
+    model = next((model.name for model in plan.models if not model.embedding), "MODEL")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    chat = f"curl http://127.0.0.1:8080/api/chat -d '{body}'"
+    place = f"--location {plan.cluster.location} --project {plan.cluster.project}"
+    return [
+        f"gcloud container clusters get-credentials {plan.cluster.name} {place} --dns-endpoint",
+        f"kubectl -n {plan.namespace} port-forward service/ollama-router 8080:80 & sleep 2; {chat}",
+        f"kubectl -n {plan.namespace} describe pods -l app.kubernetes.io/name=ollama",
+    ]

@@ -1,0 +1,130 @@
+"""`fleet preview`, `up`, `destroy`: the real Pulumi with real providers, after the checks that need no account."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.commands import common
+from infra.plan.model import FleetPlan
+from infra.problem import error, has_errors
+from infra.stack import UnreadableError
+
+STATE_FOLDER = ".pulumi-state"
+PLACEHOLDER_PROJECT = "example-project"
+PULUMI_REMEDY = "https://www.pulumi.com/docs/install/, or `make tools`, which puts one into the cache"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of all three."""
+    common.add_stack_option(parser)
+    parser.add_argument(
+        "--local-state", action="store_true", help=f"keep the state in {STATE_FOLDER}/ instead of your Pulumi backend"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask; for pipelines")
+
+
+def run(operation: str, arguments: argparse.Namespace) -> int:
+    """Plan, check, then hand over to Pulumi and return its exit status."""
+    stack = common.read_stack(arguments)
+    plan = common.plan_of(stack)
+    if has_errors(plan.problems) and operation != "destroy":
+        return common.say_errors(plan.problems)
+    pulumi = _pulumi()
+    _check(plan, operation)
+    folder = arguments.cwd.resolve()
+    environment = _environment(folder, local=arguments.local_state)
+    if operation == "destroy" and plan.cluster is not None and not plan.cluster.existing:
+        # once the cluster is gone its objects cannot be asked for, and need not be
+        environment.setdefault("PULUMI_K8S_DELETE_UNREACHABLE", "true")
+    _logged_in(pulumi, environment, folder)
+    _select(pulumi, stack.name, environment, folder)
+    command = [
+        pulumi,
+        operation,
+        "--stack",
+        stack.name,
+        *(["--yes"] if arguments.yes and operation != "preview" else []),
+    ]
+    status = subprocess.run(command, env=environment, cwd=folder, check=False).returncode
+    if operation == "destroy" and status == 0:
+        sys.stdout.write(_what_remains(plan))
+    return status
+
+
+def _pulumi() -> str:
+    """The Pulumi CLI: on PATH, else the one that `make tools` brought. Raises UnreadableError."""
+    if found := shutil.which("pulumi"):
+        return found
+    from tools import find
+
+    if cached := find("pulumi"):
+        return str(cached)
+    raise UnreadableError(error("pulumi", "the Pulumi CLI is not on PATH", PULUMI_REMEDY))
+
+
+def _check(plan: FleetPlan, operation: str) -> None:
+    if plan.cluster is None or (operation == "destroy" and not plan.cluster.existing):
+        return
+    if plan.cluster.project == PLACEHOLDER_PROJECT:
+        raise UnreadableError(
+            error(
+                "gcp:project",
+                f"{PLACEHOLDER_PROJECT} is a placeholder",
+                f"write your project's id in Pulumi.{plan.stack}.yaml below config",
+            )
+        )
+    if shutil.which("gke-gcloud-auth-plugin") is None:
+        raise UnreadableError(
+            error(
+                "gke-gcloud-auth-plugin",
+                "it is not on PATH, and nothing inside the cluster can be reached without it",
+                "gcloud components install gke-gcloud-auth-plugin",
+            )
+        )
+
+
+def _environment(folder: Path, *, local: bool) -> dict[str, str]:
+    environment = dict(os.environ)
+    if local:
+        state = folder / STATE_FOLDER
+        state.mkdir(mode=0o700, exist_ok=True)
+        environment["PULUMI_BACKEND_URL"] = state.as_uri()
+    return environment
+
+
+def _logged_in(pulumi: str, environment: dict[str, str], folder: Path) -> None:
+    asked = subprocess.run(
+        [pulumi, "whoami", "--non-interactive"], env=environment, cwd=folder, capture_output=True, check=False
+    )
+    if asked.returncode != 0:
+        raise UnreadableError(
+            error(
+                "pulumi login",
+                "Pulumi has no backend to keep the state in",
+                "pulumi login (or: pulumi login gs://BUCKET), or STATE=local for a folder on this machine",
+            )
+        )
+
+
+def _select(pulumi: str, stack: str, environment: dict[str, str], folder: Path) -> None:
+    selected = subprocess.run(
+        [pulumi, "stack", "select", "--create", "--stack", stack], env=environment, cwd=folder, check=False
+    )
+    if selected.returncode != 0:
+        raise UnreadableError(
+            error("pulumi stack", f"the stack {stack} cannot be selected", "see Pulumi's message above")
+        )
+
+
+def _what_remains(plan: FleetPlan) -> str:
+    if plan.cluster is None:
+        return "Nothing of this stack costs anything.\n"
+    if plan.cluster.existing:
+        return f"The cluster {plan.cluster.name} was here before and stays, with what it costs.\n"
+    return (
+        "Nothing of this stack costs anything any more. Left: the Google APIs that it enabled (free), "
+        "and its state, until `pulumi stack rm`.\n"
+    )

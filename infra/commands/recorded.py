@@ -1,0 +1,56 @@
+"""The program of a stack, run without engine or account, for the commands that show what it registers."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from infra import stack as stacks
+from infra.commands import common
+from infra.problem import Problem, has_errors
+from infra.recorder import Recording, record
+
+PROJECT = "ollama-fleet"
+
+
+class RefusedError(Exception):
+    """The plan has errors, so there is no program to run."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("the plan has errors")
+        self.problems = problems
+
+
+def recording(arguments: argparse.Namespace) -> Recording:
+    """What the program of the chosen stack registers. Raises RefusedError and UnreadableError."""
+    stack = common.read_stack(arguments)
+    problems = common.plan_of(stack).problems
+    if has_errors(problems):
+        raise RefusedError(problems)
+    from components.program import main
+
+    settings, secret_keys = _settings(stack.settings)
+    # the SDK of Kubernetes reads these for a provider's arguments; a recording is the same on every machine
+    for name in [name for name in os.environ if name.startswith("PULUMI_K8S_")]:
+        del os.environ[name]
+    return record(
+        main,
+        project=PROJECT,
+        stack=stack.name,
+        config={**settings, stacks.KEY: json.dumps(stack.fleet)},
+        secret_keys=secret_keys,
+    )
+
+
+def _settings(settings: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+    """The stack's other keys as the engine would hand them over; an encrypted one is known to be a secret, no more."""
+    plain: dict[str, str] = {}
+    secret_keys = []
+    for key, value in settings.items():
+        if isinstance(value, dict) and set(value) == {"secure"}:
+            plain[key] = "encrypted"
+            secret_keys.append(key)
+        else:
+            plain[key] = value if isinstance(value, str) else json.dumps(value)
+    return plain, secret_keys

@@ -1,0 +1,13 @@
+"""`fleet up`: build or change the fleet."""
+
+import argparse
+
+from infra.commands import deploy
+
+HELP = "build or change the fleet (the real Pulumi)"
+add_arguments = deploy.add_arguments
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Pulumi's exit status; 1 for a plan with errors, 2 where something is missing on this machine."""
+    return deploy.run("up", arguments)
