@@ -1,6 +1,5 @@
 """What the fleet has on GKE: cluster, namespaces, a NodePool, a Driver and a Server for each pool, and the Router."""
 
-import hashlib
 from dataclasses import dataclass
 
 import pulumi
@@ -21,6 +20,7 @@ from components.driver import Driver, DriverArgs
 from components.node_pool import NodePool, NodePoolArgs
 from components.router import Router, RouterArgs
 from components.server import Server, ServerArgs
+from infra.names import fingerprint
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
 from prepare.definitions import script
 
@@ -74,7 +74,7 @@ def build(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPl
                 pool=pool,
                 namespace=namespace.metadata.name,
                 prepare_config_map=prepare.metadata.name,
-                prepare_hash=_hash(script()),
+                prepare_hash=fingerprint(script()),
                 after=[node_pool],
             ),
             opts=component,
@@ -154,7 +154,3 @@ def _prepare(name: str, namespace: Namespace, opts: pulumi.ResourceOptions) -> C
         data={"prepare.sh": script()},
         opts=opts,
     )
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,5 @@
 """The door: Envoy, following the map in the ConfigMap `ollama-routes`."""
 
-import hashlib
 from dataclasses import dataclass
 
 import pulumi
@@ -40,6 +39,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components import labels
+from infra.names import fingerprint
 from infra.plan.model import RouterPlan
 from router.envoy import render
 
@@ -98,7 +98,7 @@ class Router(pulumi.ComponentResource):
                 template=PodTemplateSpecArgs(
                     # clusters and routes are read anew when they change, the bootstrap only at the start
                     metadata=ObjectMetaArgs(
-                        labels=own, annotations={"ollama-fleet/bootstrap": _hash(files["bootstrap.json"])}
+                        labels=own, annotations={"ollama-fleet/bootstrap": fingerprint(files["bootstrap.json"])}
                     ),
                     spec=_pod(plan, account, configuration),
                 ),
@@ -117,10 +117,6 @@ class Router(pulumi.ComponentResource):
         )
         self.endpoint = pulumi.Output.concat("http://", NAME, ".", namespace, ".svc.cluster.local")
         self.register_outputs({"endpoint": self.endpoint})
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _pod(plan: RouterPlan, account: ServiceAccount, configuration: ConfigMap) -> PodSpecArgs:

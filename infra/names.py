@@ -28,6 +28,11 @@ def short(name: str, length: int) -> str:
     return f"{name[: length - 9].rstrip('-.')}-{digest}"
 
 
+def fingerprint(text: str) -> str:
+    """Sixteen hex digits of the hash of `text`, for an annotation that changes when the text does."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def key(name: str) -> str:
     """`name` as a ConfigMap key or volume path: what Kubernetes refuses is replaced, and a hash keeps names apart."""
     safe = re.sub(r"[^A-Za-z0-9_.-]", "-", name)

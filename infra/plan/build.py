@@ -67,6 +67,7 @@ def build(
     found += naming.check(config)
     found += proposal.check(inputs, drafts)
     found += future.check(config)
+    found += router.check(config)
     cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
     found += more
     model_plans, more = models.build(inputs, planned)

@@ -1,0 +1,83 @@
+"""Runs the program of a stack without an engine, known and unknown, beside its plan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.program import main
+from infra import stack as stacks
+from infra.config import FleetConfig, parse
+from infra.plan.build import build
+from infra.plan.model import FleetPlan
+from infra.problem import has_errors
+from infra.recorder import Recording, record
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = tuple(stacks.stacks(ROOT / "examples"))
+PROJECT = "example-project"
+
+UBUNTU: dict[str, Any] = {
+    "gke": {"location": "us-central1-c", "namespace": "models", "labels": {"team": "ml"}},
+    "pools": {
+        "l4": {"gpu": "l4", "machineType": "g2-standard-24", "gpusPerNode": 2, "replicas": 2, "spot": True},
+        "a100": {
+            "gpu": "a100-80gb",
+            "driver": "570.124.06",
+            "replicas": "0..3",
+            "drainLimit": "5m",
+            "pullDeadline": "2h",
+        },
+    },
+    "models": {
+        "llama3.1:8b": ["l4", "a100"],
+        "helper": {"pools": ["l4"], "modelfile": "FROM llama3.1:8b\nPARAMETER temperature 0.1\n"},
+    },
+    "aliases": {"default": "llama3.1:8b"},
+}
+"""What no example has: two GPUs a node, Ubuntu's driver, another namespace, labels, a Modelfile in the cluster."""
+
+HERE: dict[str, dict[str, Any]] = {"uncommon": UBUNTU}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One stack: what it was to become, and what it registered."""
+
+    plan: FleetPlan
+    known: Recording
+    unknown: Recording
+
+
+def plan_of(fleet: Mapping[str, Any], *, stack: str = "dev", project: str | None = PROJECT) -> FleetPlan:
+    """The plan of a fleet object."""
+    parsed = parse(fleet)
+    return build(parsed.config or FleetConfig(), stack=stack, project=project, problems=parsed.problems)
+
+
+def run(fleet: Any, *, stack: str = "dev", known: bool = True, config: Mapping[str, str] | None = None) -> Recording:
+    """What the program registers for a fleet object."""
+    return record(
+        main,
+        project="ollama-fleet",
+        stack=stack,
+        config={"gcp:project": PROJECT, stacks.KEY: json.dumps(fleet), **(config or {})},
+        known=known,
+    )
+
+
+def program(fleet: Mapping[str, Any], *, stack: str = "dev") -> Program:
+    """Both runs of a fleet object that plans without errors."""
+    plan = plan_of(fleet, stack=stack)
+    assert not has_errors(plan.problems), plan.problems
+    return Program(plan=plan, known=run(fleet, stack=stack), unknown=run(fleet, stack=stack, known=False))
+
+
+def fleet_of(name: str) -> Any:
+    """The fleet object of an example, of the dev stack, or of one written here."""
+    if name in HERE:
+        return HERE[name]
+    return stacks.read(ROOT if name == "dev" else ROOT / "examples", name).fleet

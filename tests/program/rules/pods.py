@@ -1,0 +1,328 @@
+"""Rules about where pods run, and with what."""
+
+from typing import Any
+
+from infra.catalogue import load
+from infra.plan.capacity import pod_share
+from infra.plan.model import OLLAMA_PORT
+from tests.program.rules.view import (
+    DAEMON_SET,
+    DEPLOYMENT,
+    GPU,
+    POOL_KEY,
+    ROUTER_POD,
+    Complaints,
+    View,
+    at,
+    bytes_of,
+    expect,
+    millis,
+    rule,
+)
+
+SCRIPT = "/etc/ollama-fleet/prepare/prepare.sh"
+MODELS = "/etc/ollama-fleet/models"
+
+
+def tolerates(toleration: dict[str, Any], taint: dict[str, Any]) -> bool:
+    """As Kubernetes decides it (`ToleratesTaint` of k8s.io/component-helpers)."""
+    effect = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute"}.get(taint["effect"], taint["effect"])
+    if toleration.get("effect") not in (None, "", effect):
+        return False
+    if not toleration.get("key"):
+        return toleration.get("operator") == "Exists"
+    if toleration["key"] != taint["key"]:
+        return False
+    return toleration.get("operator") == "Exists" or toleration.get("value", "") == taint.get("value", "")
+
+
+def _taints(view: View, pool: Any) -> list[dict[str, Any]]:
+    nodes = view.nodes(pool)
+    taints = at(nodes.inputs, "nodeConfig.taints") if nodes else None
+    return [taint for taint in taints or [] if {"key", "effect"} <= set(taint)]
+
+
+@rule
+def a_server_tolerates_the_taints_of_its_own_pool_and_of_no_other(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        tolerations = pod.spec.get("tolerations") or []
+        for taint in _taints(view, pool):
+            if not any(tolerates(one, taint) for one in tolerations):
+                yield f"{pod.name} does not tolerate {taint}"
+        for other in view.pools:
+            foreign = [taint for taint in _taints(view, other) if taint["key"] == POOL_KEY and other is not pool]
+            if any(tolerates(one, taint) for taint in foreign for one in tolerations):
+                yield f"{pod.name} tolerates {other.name}"
+        bound = [one for one in tolerations if one.get("operator") and one.get("effect") == "NoSchedule"]
+        if len(bound) != len(tolerations) or len(tolerations) != (2 if pool.gpus_per_replica else 1):
+            yield f"{pod.name} tolerates more than it has to: {tolerations}"
+
+
+@rule
+def the_router_tolerates_nothing_and_so_never_takes_the_place_of_a_gpu_pod(view: View) -> Complaints:
+    if view.cluster_plan is not None and len(view.routers) != 1:
+        yield f"there are {len(view.routers)} routers"
+    for pod in view.routers:
+        yield from (f"{pod.name}: {key}" for key in ("tolerations", "nodeSelector") if pod.spec.get(key))
+
+
+@rule
+def a_server_stands_on_the_nodes_of_its_pool(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        nodes = view.nodes(pool)
+        if not pod.spec.get("nodeSelector") or pod.spec["nodeSelector"] != at(
+            nodes and nodes.inputs, "nodeConfig.labels"
+        ):
+            yield f"{pod.name} is sent to {pod.spec.get('nodeSelector')}"
+
+
+@rule
+def a_server_asks_for_the_planned_gpus_and_nothing_else_does(view: View) -> Complaints:
+    for pod in view.pods:
+        for container in pod.containers:
+            is_server = pod.pool is not None and container.get("name") == "ollama"
+            wanted = str(pod.pool.gpus_per_replica) if is_server and pod.pool and pod.pool.gpus_per_replica else None
+            for side in ("requests", "limits"):
+                found = ((container.get("resources") or {}).get(side) or {}).get(GPU)
+                if found != wanted:
+                    yield f"{pod.name}/{container.get('name')} {side} {found} GPUs, not {wanted}"
+
+
+@rule
+def the_gpus_of_a_node_carry_its_replicas(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        nodes = view.nodes(pool)
+        there = at(nodes and nodes.inputs, "nodeConfig.guestAccelerators.0.count") or 0
+        asked = int((at(pod.container("ollama"), "resources.limits") or {}).get(GPU, 0))
+        if pool.nodes is not None and asked * pool.nodes.replicas_per_node > there:
+            yield f"{pod.name}: {pool.nodes.replicas_per_node} replicas with {asked} GPUs each on {there}"
+
+
+@rule
+def the_requests_of_the_pods_of_a_node_fit_what_the_node_leaves(view: View) -> Complaints:
+    catalogue = load()
+    for pod, pool in view.servers:
+        if pool.nodes is None or pool.google_refuses:
+            continue
+        machine = catalogue.machines[pool.nodes.machine_type]
+        share = pod_share(machine, catalogue.gke.node, replicas=pool.nodes.replicas_per_node)
+        for name, read, left in (("cpu", millis, share.cpu), ("memory", bytes_of, share.memory)):
+            asked = {
+                kind: [
+                    read(((one.get("resources") or {}).get("requests") or {}).get(name))
+                    for one in pod.spec.get(kind) or []
+                ]
+                for kind in ("initContainers", "containers")
+            }
+            most = max(sum(asked["containers"]), max(asked["initContainers"], default=0))
+            if most > left:
+                yield f"{pod.name} asks for {most} of {name}, and a node leaves {left}"
+
+
+@rule
+def every_container_asks_for_cpu_and_memory_and_no_memory_is_without_bound(view: View) -> Complaints:
+    for pod in view.pods:
+        for container in pod.containers:
+            resources = container.get("resources") or {}
+            requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
+            if not millis(requests.get("cpu")):
+                yield f"{pod.name}/{container.get('name')} asks for no CPU"
+            # Google's installer asks for CPU alone: what it compiles and unpacks is not to be killed for memory
+            if not bytes_of(requests.get("memory")) and container.get("name") != "install":
+                yield f"{pod.name}/{container.get('name')} asks for no memory"
+            if not pod.is_driver and bytes_of(limits.get("memory")) < max(1, bytes_of(requests.get("memory"))):
+                yield f"{pod.name}/{container.get('name')} is limited to {limits.get('memory')}"
+            if "cpu" in limits:
+                yield f"{pod.name}/{container.get('name')} is throttled"
+
+
+@rule
+def servers_ask_for_what_the_plan_says(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        planned = {
+            "ollama": (pool.cpu_request, pool.memory_request),
+            "prepare": (pool.prepare_cpu, pool.prepare_memory),
+            "companion": (pool.companion_cpu, pool.companion_memory),
+        }
+        if {one.get("name") for one in pod.containers} != set(planned):
+            yield f"{pod.name} has {[one.get('name') for one in pod.containers]}"
+        for name, (cpu, memory) in planned.items():
+            container = pod.container(name)
+            requests = at(container, "resources.requests") or {}
+            if (requests.get("cpu"), requests.get("memory")) != (f"{cpu}m", str(memory)):
+                yield f"{pod.name}/{name} asks for {requests}"
+            if container.get("image") != pool.runtime.image:
+                yield f"{pod.name}/{name} runs {container.get('image')}"
+
+
+@rule
+def a_server_runs_in_the_planned_environment(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        home = {"HOME": "/ollama", "OLLAMA_MODELS": "/ollama/models"}
+        beside = {
+            "FLEET_MODELS": MODELS,
+            "OLLAMA_HOST": f"127.0.0.1:{OLLAMA_PORT}",
+            "OLLAMA_NO_CLOUD": "1",
+            "PULL_DEADLINE": str(pool.pull_deadline),
+        }
+        for name, wanted in (("ollama", dict(pool.environment)), ("prepare", beside), ("companion", beside)):
+            found = {one.get("name"): one.get("value") for one in pod.container(name).get("env") or []}
+            if found != {**home, **wanted}:
+                yield f"{pod.name}/{name} has {set(found.items()) ^ set({**home, **wanted}.items())}"
+
+
+@rule
+def models_are_brought_before_the_server_beside_it_and_drained_after_it(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        for name, mode in (("prepare", "init"), ("companion", "watch")):
+            if pod.container(name).get("command") != ["/bin/sh", SCRIPT, mode]:
+                yield f"{pod.name}/{name} runs {pod.container(name).get('command')}"
+        if [one.get("name") for one in pod.spec.get("initContainers") or []] != ["prepare"]:
+            yield f"{pod.name} does not prepare first"
+        command = at(pod.container("ollama"), "lifecycle.preStop.exec.command")
+        if command != ["/bin/sh", SCRIPT, "drain", str(pool.drain_limit)]:
+            yield f"{pod.name} drains by {command}"
+        if (pod.spec.get("terminationGracePeriodSeconds") or 0) <= pool.drain_limit:
+            yield f"{pod.name} is killed while it drains"
+
+
+@rule
+def every_container_of_a_server_sees_the_models_and_the_script(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        mounted = {
+            "/ollama": {"name": "ollama", "emptyDir": {}},
+            "/tmp": {"name": "tmp", "emptyDir": {}},
+            "/etc/ollama-fleet/prepare": {"name": "prepare", "configMap": {"name": "ollama-prepare"}},
+            MODELS: {"name": "models", "configMap": {"name": pool.names.models}},
+        }
+        for container in pod.containers:
+            wanted = {path: one for path, one in mounted.items() if path != MODELS or container.get("name") != "ollama"}
+            yield from _mounts(pod.name, pod.spec, container, wanted)
+
+
+@rule
+def the_router_reads_its_configuration_from_its_map(view: View) -> Complaints:
+    wanted = {
+        "/etc/envoy": {"name": "configuration", "configMap": {"name": "ollama-router"}},
+        "/tmp": {"name": "tmp", "emptyDir": {}},
+    }
+    for pod in view.routers:
+        envoy = pod.container("envoy")
+        yield from _mounts(pod.name, pod.spec, envoy, wanted)
+        if (envoy.get("args") or [])[:2] != ["--config-path", "/etc/envoy/bootstrap.json"]:
+            yield f"it starts with {envoy.get('args')}"
+        if (envoy.get("args") or [])[2:] != ["--log-level", "warning"]:
+            yield "it writes a line for every change of the map"
+
+
+def _mounts(pod: str, spec: Any, container: Any, wanted: dict[str, Any]) -> Complaints:
+    volumes = {one.get("name"): one for one in spec.get("volumes") or []}
+    mounts = {one.get("mountPath"): one for one in container.get("volumeMounts") or []}
+    if set(mounts) != set(wanted):
+        yield f"{pod}/{container.get('name')} mounts {sorted(map(str, mounts))}"
+    for path, volume in wanted.items():
+        mount = mounts.get(path, {})
+        if volumes.get(mount.get("name")) != volume:
+            yield f"{pod}/{container.get('name')}: at {path} stands {volumes.get(mount.get('name'))}"
+        if bool(mount.get("readOnly")) != ("configMap" in volume):
+            yield f"{pod}/{container.get('name')}: {path} can be written, or cannot"
+
+
+@rule
+def probes_ask_what_the_server_answers_and_have_patience(view: View) -> Complaints:
+    for pod, pool in view.servers:
+        server = pod.container("ollama")
+        if at(server, "ports") != [{"name": "http", "containerPort": OLLAMA_PORT}]:
+            yield f"{pod.name} listens at {at(server, 'ports')}"
+        period = at(server, "startupProbe.periodSeconds") or 0
+        if at(server, "startupProbe.failureThreshold") != pool.startup_threshold or period != 3:
+            yield f"{pod.name} has {at(server, 'startupProbe')} to start"
+        # a server that loads a model answers late: three minutes at least before it is killed for that
+        if (at(server, "livenessProbe.periodSeconds") or 0) * (at(server, "livenessProbe.failureThreshold") or 0) < 180:
+            yield f"{pod.name} is killed after {at(server, 'livenessProbe')}"
+        if (at(server, "livenessProbe.timeoutSeconds") or 0) < 10:
+            yield f"{pod.name} has no time to answer"
+        if (at(server, "readinessProbe.periodSeconds"), at(server, "readinessProbe.failureThreshold")) != (2, 3):
+            yield f"{pod.name} leaves the door late: {at(server, 'readinessProbe')}"
+        for probe, path in (("startupProbe", "/"), ("livenessProbe", "/"), ("readinessProbe", "/api/version")):
+            if at(server, f"{probe}.httpGet") != {"path": path, "port": "http"}:
+                yield f"{pod.name} {probe} asks {at(server, f'{probe}.httpGet')}"
+
+
+@rule
+def a_server_is_not_evicted_by_the_autoscaler_and_rolls_when_its_script_changes(view: View) -> Complaints:
+    for pod, _ in view.servers:
+        annotations = at(pod.template, "metadata.annotations") or {}
+        if annotations.get("cluster-autoscaler.kubernetes.io/safe-to-evict") != "false":
+            yield f"{pod.name} may be evicted"
+        if not annotations.get("ollama-fleet/prepare"):
+            yield f"{pod.name} keeps an old script"
+
+
+@rule
+def a_rollout_needs_no_spare_gpu_and_the_door_stays_open_during_its_own(view: View) -> Complaints:
+    for pods, surge, unavailable in (([pod for pod, _ in view.servers], 0, 1), (view.routers, 1, 0)):
+        for pod in pods:
+            yield from expect(
+                pod.owner,
+                {
+                    "spec.strategy": {
+                        "type": "RollingUpdate",
+                        "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable},
+                    },
+                    "spec.revisionHistoryLimit": 3,
+                },
+            )
+    for driver in view.all(DAEMON_SET):
+        yield from expect(driver, {"spec.updateStrategy.type": "RollingUpdate"})
+
+
+@rule
+def the_door_is_two_pods_apart_that_leave_before_they_stop(view: View) -> Complaints:
+    if (view.cluster_plan) is None:
+        return
+    plan = view.plan.router
+    yield from expect(
+        view.named(DEPLOYMENT, "fleet-router-deployment"),
+        {
+            "spec.replicas": plan.replicas,
+            "spec.template.spec.topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": ROUTER_POD},
+                }
+            ],
+        },
+    )
+    for pod in view.routers:
+        envoy = pod.container("envoy")
+        leaves = at(envoy, "lifecycle.preStop.sleep.seconds") or 0
+        if not 5 <= leaves < (pod.spec.get("terminationGracePeriodSeconds") or 0) - 60:
+            yield f"it leaves for {leaves} s"
+        wanted = {
+            "image": plan.image,
+            "ports": [{"name": "http", "containerPort": plan.port}],
+            "resources": {
+                "requests": {"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
+                "limits": {"memory": str(plan.memory_limit)},
+            },
+            "readinessProbe": {
+                "httpGet": {"path": "/healthz", "port": "http"},
+                "periodSeconds": 2,
+                "failureThreshold": 2,
+            },
+            "livenessProbe": {
+                "httpGet": {"path": "/healthz", "port": "http"},
+                "initialDelaySeconds": 10,
+                "periodSeconds": 10,
+                "timeoutSeconds": 5,
+                "failureThreshold": 6,
+            },
+        }
+        for key, value in wanted.items():
+            if envoy.get(key) != value:
+                yield f"{pod.name}: {key} is {envoy.get(key)}"
+        if not at(pod.template, "metadata.annotations.ollama-fleet/bootstrap"):
+            yield "it would not restart for a new bootstrap"
