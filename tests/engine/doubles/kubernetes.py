@@ -1,0 +1,236 @@
+"""The `kubernetes` double: the real provider's replacement rules over a small API server.
+
+Rules as in pulumi-kubernetes 4.34 (provider/pkg/provider/diff.go and provider.go, read 2026-11-21).
+"""
+
+# ruff: noqa: A002, ARG001 `id` is the protocol's word; one signature for every maker
+
+import re
+from typing import Any
+
+import yaml
+
+from tests.engine.doubles.diff import Change, Verdict, verdict_by
+from tests.engine.doubles.provider import ProviderDouble, RefusedError, Subject, digest
+from tests.engine.doubles.values import UNKNOWN, Properties, is_secret
+
+NAMESPACE = "kubernetes:core/v1:Namespace"
+CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+SECRET = "kubernetes:core/v1:Secret"
+
+# What a fresh cluster has.
+_NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
+
+_CLUSTER_SCOPED = {
+    "APIService",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CSIDriver",
+    "CustomResourceDefinition",
+    "IngressClass",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "PriorityClass",
+    "RuntimeClass",
+    "StorageClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+}
+
+_IDENTITY = ("metadata.name", "metadata.namespace")
+_REPLACING = {
+    "kubernetes:apps/v1:DaemonSet": ("spec.selector",),
+    "kubernetes:apps/v1:Deployment": ("spec.selector",),
+    "kubernetes:apps/v1:StatefulSet": (
+        "spec.podManagementPolicy",
+        "spec.revisionHistoryLimit",
+        "spec.selector",
+        "spec.serviceName",
+        "spec.volumeClaimTemplates",
+    ),
+    "kubernetes:batch/v1:Job": (
+        "spec.completions",
+        "spec.parallelism",
+        "spec.selector",
+        "spec.template",
+    ),
+    "kubernetes:core/v1:PersistentVolumeClaim": ("spec",),
+    "kubernetes:core/v1:ResourceQuota": ("spec.scopes",),
+    "kubernetes:core/v1:Service": ("spec.clusterIP",),
+    "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": ("roleRef",),
+    "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": ("roleRef",),
+    "kubernetes:storage.k8s.io/v1:StorageClass": ("parameters", "provisioner"),
+}
+_DATA = {
+    CONFIG_MAP: ("enableConfigMapMutable", ("binaryData", "data")),
+    SECRET: ("enableSecretMutable", ("type", "stringData", "data")),
+}
+
+_IDENTIFIER = "clusterIdentifier"
+_REACHING = {"kubeconfig", "context", "cluster"}
+
+
+class KubernetesDouble(ProviderDouble):
+    """As many clusters as there are kubeconfigs; everything becomes ready at once.
+
+    A cluster counts as itself by the provider's `clusterIdentifier`, else by its server's address.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("kubernetes", "4.34.2")
+
+    def checked(self, subject: Subject, news: Properties, olds: Properties, seed: bytes) -> Properties:
+        metadata = news.get("metadata") or {}
+        if is_secret(metadata):
+            raise RefusedError("metadata as a whole is a secret")
+        metadata = dict(metadata)
+        if "name" not in metadata:
+            before = olds.get("metadata", {})
+            autonamed = before.get("annotations", {}).get("pulumi.com/autonamed") == "true"
+            made_up = f"{subject.name}-{digest(subject.urn, seed.hex())[:8]}"
+            metadata["name"] = before["name"] if autonamed else made_up
+            annotations = metadata.get("annotations", {})
+            metadata["annotations"] = {**annotations, "pulumi.com/autonamed": "true"}
+        default = subject.config.get("namespace")
+        if default and _namespaced(subject):
+            metadata.setdefault("namespace", default)
+        return {**news, "metadata": metadata}
+
+    def verdict(self, subject: Subject, change: Change) -> Verdict:
+        replacing: tuple[str, ...] = _IDENTITY + _REPLACING.get(subject.type, ())
+        if subject.type in _DATA:
+            switch, paths = _DATA[subject.type]
+            mutable = subject.config.get(switch) in (True, "true")
+            if not mutable or subject.inputs.get("immutable") is True:
+                replacing += paths
+        return verdict_by(change, dict.fromkeys(replacing, Verdict.REPLACE))
+
+    def deletes_first(self, old: Subject, new: Subject) -> bool:
+        annotations = new.inputs["metadata"].get("annotations", {})
+        return "pulumi.com/autonamed" not in annotations and _key(old) == _key(new)
+
+    def config_verdict(self, old: Properties, new: Properties, change: Change) -> Verdict:
+        before, after = old.get(_IDENTIFIER), new.get(_IDENTIFIER)
+        key = change.path[0]
+        if key == _IDENTIFIER and None not in (before, after):
+            return Verdict.REPLACE
+        if key not in _REACHING or (before is not None and before == after):
+            return Verdict.IN_PLACE
+        if change.new == UNKNOWN:
+            return Verdict.REPLACE
+        clusters = _active_cluster(old), _active_cluster(new)
+        moved = None not in clusters and clusters[0] != clusters[1]
+        return Verdict.REPLACE if moved else Verdict.IN_PLACE
+
+    def identify(self, subject: Subject) -> str:
+        namespace, name = _key(subject)
+        return f"{namespace}/{name}" if namespace else name
+
+    def scope(self, subject: Subject) -> str:
+        identifier = subject.config.get(_IDENTIFIER)
+        cluster = _active_cluster(subject.config) or {}
+        return str(identifier or cluster.get("server", ""))
+
+    def computed(self, subject: Subject, id: str) -> Properties:
+        kept: Properties = {
+            "metadata": {
+                "uid": digest(subject.urn, id)[:32],
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+            }
+        }
+        if _namespaced(subject):
+            kept["metadata"]["namespace"] = "default"
+        make = _COMPUTED.get(subject.type.rsplit(":", 1)[-1])
+        return {**kept, **(make(subject, id) if make else {})}
+
+    def before_create(self, subject: Subject, id: str) -> None:
+        scope, kind = self.scope(subject), _plural(subject)
+        namespace, name = _key(subject)
+        if (scope, subject.type, id) in self.existing:
+            raise RefusedError(f'{kind} "{name}" already exists')
+        # Kubernetes itself creates these; a program that does so too meets them.
+        if subject.type == NAMESPACE and name in _NAMESPACES:
+            raise RefusedError(f'{kind} "{name}" already exists')
+        there = namespace in _NAMESPACES or (scope, NAMESPACE, namespace) in self.existing
+        if namespace and not there:
+            raise RefusedError(f'namespaces "{namespace}" not found')
+
+    def after_delete(self, subject: Subject, id: str) -> None:
+        if subject.type != NAMESPACE:
+            return
+        scope = self.scope(subject)
+        inside = [key for key in self.existing if key[0] == scope and key[2].startswith(f"{id}/")]
+        for key in inside:
+            del self.existing[key]
+
+
+def _key(subject: Subject) -> tuple[str, str]:
+    metadata = subject.inputs.get("metadata", {})
+    namespace = str(metadata.get("namespace", "default")) if _namespaced(subject) else ""
+    return namespace, str(metadata.get("name", UNKNOWN))
+
+
+def _namespaced(subject: Subject) -> bool:
+    return subject.type.rsplit(":", 1)[-1] not in _CLUSTER_SCOPED
+
+
+def _plural(subject: Subject) -> str:
+    """The resource's name in API messages: `deployments.apps`."""
+    _, version, kind = subject.type.split(":")
+    plural = re.sub(r"y$", "ie", kind.lower()).removesuffix("s") + "s"
+    group = version.split("/")[0]
+    return plural if group == "core" else f"{plural}.{group}"
+
+
+def _active_cluster(config: Properties) -> dict[str, Any] | None:
+    """The cluster that a provider's configuration points to, None where it names none."""
+    text = config.get("kubeconfig")
+    if not isinstance(text, str) or text == UNKNOWN:
+        return None
+    kubeconfig = yaml.safe_load(text)
+    if not isinstance(kubeconfig, dict):
+        return None
+    context = config.get("context", kubeconfig.get("current-context"))
+    named = _named(kubeconfig.get("contexts"), context, "context").get("cluster")
+    return _named(kubeconfig.get("clusters"), config.get("cluster", named), "cluster") or None
+
+
+def _named(entries: Any, name: Any, key: str) -> dict[str, Any]:
+    found = [entry[key] for entry in entries or [] if entry.get("name") == name]
+    return dict(found[0]) if found else {}
+
+
+def _ready_pods(subject: Subject, id: str) -> Properties:
+    count = subject.inputs.get("spec", {}).get("replicas", 1)
+    return {"status": {"replicas": count, "readyReplicas": count, "availableReplicas": count}}
+
+
+def _daemons(subject: Subject, id: str) -> Properties:
+    return {"status": {"desiredNumberScheduled": 0, "numberReady": 0}}
+
+
+def _service(subject: Subject, id: str) -> Properties:
+    mark = int(digest(id)[:4], 16)
+    address = f"34.118.{224 + mark % 16}.{mark // 16 % 254 + 1}"
+    spec = subject.inputs.get("spec", {})
+    status: Properties = {"loadBalancer": {}}
+    if spec.get("type") == "LoadBalancer":
+        given = spec.get("loadBalancerIP", f"192.0.2.{mark % 254 + 1}")
+        status = {"loadBalancer": {"ingress": [{"ip": given}]}}
+    return {"spec": {"clusterIP": address, "type": "ClusterIP"}, "status": status}
+
+
+def _active(subject: Subject, id: str) -> Properties:
+    return {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}}
+
+
+_COMPUTED = {
+    "DaemonSet": _daemons,
+    "Deployment": _ready_pods,
+    "Namespace": _active,
+    "Service": _service,
+    "StatefulSet": _ready_pods,
+}

@@ -1,0 +1,311 @@
+"""Runs Python programs through the real Pulumi engine, against provider doubles.
+
+A test takes the `engine` fixture, gives it a program, and gets a `Stack`:
+
+    def test_a_label_is_edited_in_place(engine):
+        stack = engine(lambda: gcp.container.NodePool("t4", cluster="c", ...))
+        stack.up()
+        steps = stack.preview(edited_program)     # up() and preview() take a new program
+        assert steps.ops("update") == ["t4"]
+        assert steps["t4"].changed == ("nodeConfig.labels.team",)
+
+Each stack has its own folder, state, PULUMI_HOME and doubles on ports of their own, so tests may
+run at the same time. Nothing leaves the machine. What the doubles saw and how to make them fail:
+`stack.google` and `stack.kubernetes`, see `tests.engine.doubles.Ledger`.
+"""
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import yaml
+from pulumi import automation as auto
+
+from tests.engine.doubles import GoogleDouble, KubernetesDouble, ProviderDouble, Serving
+
+PROJECT = "ollama-fleet"
+NAME = "test"
+
+_LINGER_SECONDS = 5
+
+Program = Callable[[], None]
+
+
+class UpdateError(Exception):
+    """An update that the engine ended with an error. The message holds every error it reported."""
+
+    def __init__(self, message: str, steps: "Steps") -> None:
+        super().__init__(message)
+        self.steps = steps
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the engine does, or would do, to one resource."""
+
+    op: str
+    type: str
+    name: str
+    urn: str
+    changed: tuple[str, ...]
+    replaced_by: tuple[str, ...]
+
+    @property
+    def token(self) -> str:
+        """The type's last word: `NodePool`."""
+        return self.type.rsplit(":", 1)[-1]
+
+
+class Steps(list[Step]):
+    """The steps of one preview, update or destroy, in the engine's order.
+
+    A replacement is one step `replace`; the create and delete that it consists of are left out, and
+    so are the stack itself and default providers.
+    """
+
+    def __init__(self, steps: list[Step], errors: list[str]) -> None:
+        parts = {"create-replacement", "delete-replaced", "discard-replaced"}
+        super().__init__(step for step in steps if step.op not in parts and not _implicit(step))
+        self.errors = errors
+
+    def named(self, name: str, token: str = "") -> Step:
+        """The one step on the resource of that name (and type's last word, where two share it)."""
+        found = [step for step in self if step.name == name and token in ("", step.token)]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} steps on {name!r}: {[(s.op, s.name) for s in self]}")
+        return found[0]
+
+    def ops(self, op: str) -> list[str]:
+        """The sorted names of the resources with that operation: create, update, replace ..."""
+        return sorted(step.name for step in self if step.op == op)
+
+    @property
+    def changes(self) -> dict[str, list[str]]:
+        """Names by operation, without what stays the same. Empty: nothing changes."""
+        return {op: self.ops(op) for op in sorted({step.op for step in self}) if op != "same"}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A resource in the stack's state, secrets still encrypted."""
+
+    type: str
+    name: str
+    urn: str
+    id: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+
+
+class Stack:
+    """One stack with its program, its state and its doubles."""
+
+    def __init__(
+        self,
+        stack: auto.Stack,
+        folder: Path,
+        google: GoogleDouble,
+        kubernetes: KubernetesDouble,
+        others: Mapping[str, ProviderDouble],
+    ) -> None:
+        self._stack = stack
+        self._folder = folder
+        self.google = google
+        self.kubernetes = kubernetes
+        self.others = others
+
+    def preview(self, program: Program | None = None) -> Steps:
+        """What an update would do. A program given here stays the stack's program."""
+        self._use(program)
+        return self._run(self._stack.preview)
+
+    def up(self, program: Program | None = None, *, refresh: bool = False) -> Steps:
+        """Update. A program given here stays the stack's program."""
+        self._use(program)
+        return self._run(self._stack.up, refresh=refresh or None)
+
+    def destroy(self) -> Steps:
+        """Delete everything that the state holds; the stack stays."""
+        return self._run(self._stack.destroy)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Pulumi's CLI on this stack, as a person runs it: `destroy` with its preview first, for one."""
+        workspace = self._stack.workspace
+        return subprocess.run(
+            [workspace.pulumi_command.command, *arguments, "--stack", NAME, "--non-interactive", "--color=never"],
+            cwd=self._folder / "work",
+            env={**os.environ, **workspace.env_vars, "PULUMI_HOME": str(self._folder / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs, secrets as plain text."""
+        return {key: output.value for key, output in self._stack.outputs().items()}
+
+    def state(self) -> list[Recorded]:
+        """The resources of the last checkpoint, without the stack itself and providers."""
+        return [
+            Recorded(
+                type=resource["type"],
+                name=resource["urn"].rsplit("::", 1)[-1],
+                urn=resource["urn"],
+                id=resource.get("id", ""),
+                inputs=resource.get("inputs", {}),
+                outputs=resource.get("outputs", {}),
+            )
+            for resource in self.checkpoint().get("resources") or []
+            if not resource["type"].startswith("pulumi:")
+        ]
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The whole state as the engine keeps it, secrets encrypted."""
+        # Read from the backend's own file: `pulumi stack export` would decrypt secrets.
+        file = self._folder / "state" / ".pulumi" / "stacks" / PROJECT / f"{NAME}.json"
+        latest: dict[str, Any] = json.loads(file.read_text())["checkpoint"].get("latest") or {}
+        return latest
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Set configuration values as they stand in `Pulumi.<stack>.yaml`; objects are fine."""
+        write_config(self._folder / "work", config)
+
+    def set_secret(self, key: str, value: str) -> None:
+        """Set a configuration secret."""
+        self._stack.set_config(key, auto.ConfigValue(value, secret=True))
+
+    def _use(self, program: Program | None) -> None:
+        if program is not None:
+            self._stack.workspace.program = program
+
+    def _run(self, action: Callable[..., object], **options: Any) -> Steps:
+        steps: list[Step] = []
+        errors: list[str] = []
+
+        def on_event(event: auto.EngineEvent) -> None:
+            if event.resource_pre_event:
+                steps.append(_step(event.resource_pre_event.metadata))
+            found = event.diagnostic_event
+            if found and found.severity == "error":
+                errors.append(found.message.strip())
+
+        failed = None
+        try:
+            action(on_event=on_event, color="never", suppress_progress=True, **options)
+        except auto.CommandError as problem:
+            failed = "\n".join(errors) or str(problem)
+        if failed is not None:
+            # Out of the `except`: its exception would keep what is to be collected.
+            _collect_abandoned()
+            raise UpdateError(failed, Steps(steps, errors))
+        return Steps(steps, errors)
+
+
+def _collect_abandoned() -> None:
+    """Finish off the coroutines that the SDK abandons when the engine ends early.
+
+    Python would do it at a moment of its own and complain; inside `ast.parse`, where pytest is when
+    it prints a traceback, Python 3.11 even breaks on it ("AST constructor recursion depth mismatch").
+    """
+    patience = time.monotonic() + _LINGER_SECONDS
+    while _program_lingers() and time.monotonic() < patience:
+        time.sleep(0.01)
+    complain, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = complain
+
+
+def _program_lingers() -> bool:
+    """Whether the SDK's server still runs the program whose engine has ended."""
+    for frame in sys._current_frames().values():
+        caller: FrameType | None = frame
+        while caller is not None:
+            if caller.f_globals.get("__name__") == "pulumi.automation._server":
+                return True
+            caller = caller.f_back
+    return False
+
+
+def _implicit(step: Step) -> bool:
+    default = step.type.startswith("pulumi:providers:") and step.name.startswith("default")
+    return default or step.type == "pulumi:pulumi:Stack"
+
+
+def _step(metadata: auto.StepEventMetadata) -> Step:
+    return Step(
+        op=metadata.op.value,
+        type=metadata.type,
+        name=metadata.urn.rsplit("::", 1)[-1],
+        urn=metadata.urn,
+        changed=tuple(sorted(metadata.detailed_diff or metadata.diffs or ())),
+        replaced_by=tuple(sorted(metadata.keys or ())),
+    )
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Merge values into the stack's config file, leaving its encryption salt and secrets."""
+    file = folder / f"Pulumi.{NAME}.yaml"
+    settings = yaml.safe_load(file.read_text()) if file.exists() else {}
+    settings["config"] = {**settings.get("config", {}), **config}
+    # In the order given: a test may hand over a reordered file.
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+
+
+@dataclass
+class Engine:
+    """Makes stacks. `cli` is a folder whose bin/pulumi is the CLI, `folder` the test's own, `resources` is
+    closed at the test's end."""
+
+    cli: Path
+    folder: Path
+    resources: ExitStack
+
+    def __call__(
+        self,
+        program: Program,
+        *,
+        config: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        others: tuple[str, ...] = (),
+    ) -> Stack:
+        """A new stack with nothing in it. `others` names further packages to stand in for."""
+        google, kubernetes = GoogleDouble(), KubernetesDouble()
+        more = {package: ProviderDouble(package) for package in others}
+        serving = self.resources.enter_context(Serving([google, kubernetes, *more.values()]))
+        folder = self.folder / f"stack-{len(list(self.folder.iterdir()))}"
+        for part in ("work", "state", "home"):
+            (folder / part).mkdir(parents=True)
+        write_config(folder / "work", {"gcp:project": "example-project", **(config or {})})
+        stack = auto.create_stack(
+            NAME,
+            PROJECT,
+            program,
+            opts=auto.LocalWorkspaceOptions(
+                work_dir=str(folder / "work"),
+                pulumi_home=str(folder / "home"),
+                pulumi_command=auto.PulumiCommand(root=str(self.cli)),
+                secrets_provider="passphrase",
+                env_vars={
+                    "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+                    "PULUMI_CONFIG_PASSPHRASE": "test",
+                    "PULUMI_SKIP_UPDATE_CHECK": "true",
+                    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+                    **serving.environment,
+                },
+            ),
+        )
+        made = Stack(stack, folder, google, kubernetes, more)
+        for key, value in (secrets or {}).items():
+            made.set_secret(key, value)
+        return made
