@@ -7,7 +7,7 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan preview up destroy test check tools bench clean
+.PHONY: help plan preview up destroy test test-cluster check tools bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,9 @@ destroy: $(VENV)/.installed ## take the fleet down
 
 test: $(VENV)/.installed-test ## every test that this machine can run, and which tier it left out
 	@$(RUN) -m pytest -n 2 --dist worksteal -rs $(TESTS)
+
+test-cluster: $(VENV)/.installed-test ## the tests of a Kubernetes API: on a control plane of their own, or KUBECONFIG=...
+	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n 2 --dist worksteal) -rs tests/cluster
 
 check: $(VENV)/.installed-test ## format, lint, types and layers
 	@$(RUN) -m ruff format --check .
