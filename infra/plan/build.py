@@ -49,10 +49,7 @@ def build(
     drafts, more = _drafts(inputs)
     found += more
     placements, more = sites.distribute(
-        catalogue,
-        config,
-        {name: draft.load for name, draft in drafts.items() if draft.pool.site},
-        {name: draft.gpu for name, draft in drafts.items()},
+        catalogue, config, {name: draft for name, draft in drafts.items() if draft.pool.site}
     )
     found += more
     namespace = cluster.namespace(config)

@@ -77,13 +77,8 @@ def _still_stands(inputs: Inputs, name: str, pool: str, models: list[str], draft
     if drafted.pool.site is None:
         machines, more = nodes.nodes(inputs.catalogue, inputs.config, pool, drafted.pool, drafted.gpu, drafted.load)
         return machines is not None and not has_errors([*problems, *more])
-    beside = {other: draft.load for other, draft in drafts.items() if draft.pool.site == drafted.pool.site}
-    _, more = sites.distribute(
-        inputs.catalogue,
-        inputs.config,
-        beside | {pool: drafted.load},
-        {other: draft.gpu for other, draft in drafts.items()},
-    )
+    beside = {other: draft for other, draft in drafts.items() if draft.pool.site == drafted.pool.site}
+    _, more = sites.distribute(inputs.catalogue, inputs.config, beside | {pool: drafted})
     return not has_errors([*problems, *more])
 
 

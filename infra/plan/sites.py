@@ -1,13 +1,14 @@
 """Which machines of a site carry which replicas."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from infra.catalogue.types import Catalogue, Gpu
 from infra.config import FleetConfig, Pool, place
 from infra.config.references import one_of
 from infra.config.types import shown
 from infra.plan.capacity import GIB, Load
+from infra.plan.draft import Draft
 from infra.plan.model import SitePlacement
 from infra.problem import Problem, error, warning
 
@@ -21,6 +22,12 @@ class _Room:
     gpus: dict[str, int]
     memory: int
     disk: int
+    drivers: dict[int, Draft] = field(default_factory=dict)
+    """The driver branches that its pools want, and the first pool that wants each."""
+
+    def differs(self, branch: int | None) -> bool:
+        """Whether a pool stands here already that wants another driver."""
+        return branch is not None and bool(set(self.drivers) - {branch})
 
     def holds(self, pool: Pool, gpu: Gpu, load: Load, wanted: int) -> tuple[int, str]:
         """How many replicas fit, and what they fall short of if that is not the GPUs."""
@@ -38,15 +45,17 @@ class _Room:
                 )
         return min(room, wanted), shortage
 
-    def take(self, pool: Pool, gpu: Gpu, load: Load, replicas: int) -> None:
-        self.memory -= replicas * load.memory
-        self.disk -= replicas * load.models + load.image
-        if gpu.compute is not None:
-            self.gpus[pool.gpu] -= replicas * pool.gpus_per_replica
+    def take(self, draft: Draft, replicas: int) -> None:
+        self.memory -= replicas * draft.load.memory
+        self.disk -= replicas * draft.load.models + draft.load.image
+        if draft.gpu.compute is not None:
+            self.gpus[draft.pool.gpu] -= replicas * draft.pool.gpus_per_replica
+        if draft.driver.branch is not None:
+            self.drivers.setdefault(draft.driver.branch, draft)
 
 
 def distribute(
-    catalogue: Catalogue, config: FleetConfig, loads: Mapping[str, Load], gpus: Mapping[str, Gpu]
+    catalogue: Catalogue, config: FleetConfig, drafts: Mapping[str, Draft]
 ) -> tuple[dict[str, tuple[SitePlacement, ...]], list[Problem]]:
     """Places the replicas of the pools at sites on the machines that the file describes, pools and machines by name."""
     rooms = [
@@ -70,37 +79,60 @@ def distribute(
         for site, node, gpu in sorted(unknown)
     ]
     misread = {site for site, _, _ in unknown}
-    for name in sorted(loads):
-        pool = config.pools[name]
+    undescribed: dict[str, list[str]] = {}
+    for name in sorted(drafts):
+        pool = drafts[name].pool
         site = config.sites.get(pool.site or "")
         if site is None or site.kind == "endpoints" or pool.site in misread:
             continue
         if not site.nodes:
-            problems.append(
-                warning(
-                    place("sites", pool.site or "", "nodes"),
-                    f"the site's machines are not described, so GPUs, memory and disk of pool {name} are not checked",
-                    "add nodes: {NAME: {gpus: {k80: 2}, memory: 64Gi, disk: 400Gi}}",
-                )
-            )
+            undescribed.setdefault(pool.site or "", []).append(name)
             continue
-        placements[name], found = _place(name, pool, loads[name], gpus[name], rooms, config)
+        placements[name], found = _place(name, drafts[name], rooms, config)
         problems += found
-    return placements, problems
+    return placements, [*problems, *_undescribed(config, undescribed), *_one_driver_each(rooms)]
+
+
+def _undescribed(config: FleetConfig, sites: Mapping[str, list[str]]) -> Iterator[Problem]:
+    for site, names in sorted(sites.items()):
+        gpus = ", ".join(f"{gpu}: 1" for gpu in sorted({config.pools[name].gpu for name in names}) if gpu != "none")
+        yield warning(
+            place("sites", site, "nodes"),
+            "the site's machines are not described, so GPUs, driver, memory and disk of "
+            f"{', '.join(names[:6])}{', ...' if names[6:] else ''} are not checked",
+            f"add nodes: {{MACHINE: {{gpus: {{{gpus}}}, memory: 64Gi, disk: 400Gi}}}} with its true figures",
+        )
+
+
+def _one_driver_each(rooms: list[_Room]) -> Iterator[Problem]:
+    """A machine has one driver: a K80 (R470 at most) and a card whose Ollama needs a newer one cannot share it."""
+    for room in rooms:
+        if len(room.drivers) < 2:
+            continue
+        (oldest, first), *others = sorted(room.drivers.items())
+        wanted = " and ".join(f"R{branch} for pool {draft.name}" for branch, draft in sorted(room.drivers.items()))
+        yield error(
+            place("sites", room.site, "nodes", room.node),
+            f"{room.node} would need driver {wanted}, and a machine has one driver",
+            "put the cards into different machines, or write at "
+            f"{', '.join(draft.name for _, draft in others)} driver: R{oldest} and image: {first.runtime.image}, "
+            "as far as that image goes with the card",
+        )
 
 
 def _place(
-    name: str, pool: Pool, load: Load, gpu: Gpu, rooms: list[_Room], config: FleetConfig
+    name: str, draft: Draft, rooms: list[_Room], config: FleetConfig
 ) -> tuple[tuple[SitePlacement, ...], list[Problem]]:
+    pool, gpu, branch = draft.pool, draft.gpu, draft.driver.branch
     placed: list[SitePlacement] = []
     wanted, shortages = pool.replicas.max, ""
-    for room in rooms:
-        if room.site != pool.site or wanted == 0:
+    for room in sorted((room for room in rooms if room.site == pool.site), key=lambda room: room.differs(branch)):
+        if wanted == 0:
             continue
-        taken, shortage = room.holds(pool, gpu, load, wanted)
+        taken, shortage = room.holds(pool, gpu, draft.load, wanted)
         shortages += shortage
         if taken:
-            room.take(pool, gpu, load, taken)
+            room.take(draft, taken)
             gpus_of_node = config.sites[room.site].nodes[room.node].gpus.get(pool.gpu, 0)
             placed.append(SitePlacement(node=room.node, replicas=taken, gpus_of_node=gpus_of_node))
             wanted -= taken

@@ -59,6 +59,19 @@ def test_a_site_pool_stands_on_the_machine_that_has_its_gpu(plan_of: Plan, good:
     assert [(one.node, one.replicas, one.gpus_of_node) for one in plan.pool("m60").placements] == [("rig-2", 1, 2)]
 
 
+def test_a_pool_avoids_a_machine_whose_pools_want_another_driver(plan_of: Plan, good: dict) -> None:
+    good["sites"]["rig"]["nodes"]["rig-1"]["gpus"]["m60"] = 2
+    plan = plan_of(good)
+    assert [one.node for one in plan.pool("m60").placements] == ["rig-2"]
+    assert not any(one.severity == "error" for one in plan.problems)
+
+
+def test_cards_of_one_driver_share_a_machine(problems_of: Problems, good: dict) -> None:
+    good["sites"]["rig"]["nodes"] = {"pc": {"gpus": {"k80": 2, "m60": 2}, "memory": "64Gi", "disk": "400Gi"}}
+    good["pools"]["m60"] |= {"driver": "R470", "image": "dogkeeper886/ollama37:v2.1.0"}
+    assert not any(one.severity == "error" for one in problems_of(good))
+
+
 def test_two_pools_never_share_a_device_of_a_site(problems_of: Problems, good: dict) -> None:
     good["pools"]["k80-b"] = {"gpu": "k80", "site": "rig"}
     good["models"]["tinyllama"] = ["k80-b"]
