@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,20 @@ EXTENDS = "extends"
 MOST_VALUES = 200_000
 """Values in one file: anchors can make a small file stand for billions."""
 MOST_DEPTH = 60
+INDENTATION = "begin the keys of one mapping in the same column, and indent with spaces"
+QUOTES = "put the text in quotes"
+NOT_YAML = (
+    (r"character '\\t'", "a tab indents the line", INDENTATION),
+    (r"cannot start any token", "no word begins with this character", QUOTES),
+    (r"duplicate key", "the same key stands twice in one mapping", "keep one of the two"),
+    (r"parsing a flow", "a bracket is not closed, or a comma is missing", "close [ with ], and { with }"),
+    (r"quoted scalar", "a quote is not closed", "close it"),
+    (r"<block end>", "the line's indentation does not go with the lines above", INDENTATION),
+    (r"mapping values are not allowed", "a second `: ` in a line, or wrong indentation", f"{QUOTES}, or {INDENTATION}"),
+    (r"undefined alias", "what begins with * names an anchor, and there is none", QUOTES),
+    (r"constructor for the tag", "what begins with ! is a tag, and not one of YAML's own", QUOTES),
+)
+"""What the parser says, and that in the words of the file's writer: its own may quote a secret."""
 
 
 class UnreadableError(Exception):
@@ -70,20 +85,36 @@ def choose(folder: Path, wish: str | None) -> str:
                 "run this in the project's folder, or write one",
             )
         )
-    raise UnreadableError(error("--stack", "several stacks are here", f"choose one: --stack {' | '.join(names)}"))
+    raise UnreadableError(
+        error(
+            "--stack", "several stacks are here", f"choose one: --stack {' | '.join(names)}; with make STACK={names[0]}"
+        )
+    )
 
 
 def read(folder: Path, name: str) -> Stack:
     """The stack file of that name. Raises UnreadableError with the place in the file."""
     path = folder / f"Pulumi.{name}.yaml"
-    content = load_yaml(path)
-    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
-        raise UnreadableError(error(path.name, "the file has no config", f"write config: and below it {KEY}:"))
-    config = content["config"]
-    if KEY not in config:
-        raise UnreadableError(error(path.name, f"config has no {KEY}", f"write {KEY}: below config"))
+    config = _config(load_yaml(path), path.name)
     settings = {key: value for key, value in config.items() if key != KEY}
     return Stack(name=name, path=path, fleet=extended(config[KEY], folder), settings=settings)
+
+
+def _config(content: Any, name: str) -> dict[str, Any]:
+    """What stands below `config`, with the fleet in it."""
+    outer = content if isinstance(content, dict) else {}
+    config = outer.get("config")
+    if KEY in outer:
+        raise UnreadableError(error(name, f"{KEY} stands beside config, not below it", "indent it"))
+    if not isinstance(config, dict):
+        raise UnreadableError(error(name, "the file has no config", f"write config: and below it {KEY}:"))
+    if EXTENDS in outer or EXTENDS in config:
+        raise UnreadableError(error(name, f"extends stands outside {KEY}", "write it inside, beside pools and models"))
+    if KEY not in config:
+        nearest = get_close_matches(KEY, list(config), n=1)
+        remedy = f"write {KEY}: in place of {shown(nearest[0])}" if nearest else f"write {KEY}: below config"
+        raise UnreadableError(error(name, f"config has no {KEY}", remedy))
+    return config
 
 
 def load_yaml(path: Path) -> Any:
@@ -105,17 +136,21 @@ def load_yaml(path: Path) -> Any:
     except MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
         where = f"{path.name}:{mark.line + 1}:{mark.column + 1}" if mark else path.name
-        what = (failure.problem or failure.context or "not YAML").strip().splitlines()[0]
-        raise UnreadableError(error(where, f"this is not YAML: {_without_content(what)}", "mend the line")) from None
+        cause, remedy = _in_plain_words(f"{failure.context or ''} {failure.problem or ''}")
+        raise UnreadableError(error(where, f"this is not YAML: {cause}", remedy)) from None
     except (YAMLError, ValueError, RecursionError, OverflowError, TypeError, AttributeError, KeyError, AssertionError):
         raise UnreadableError(
             error(path.name, "this is not YAML that can be read", "check it with any YAML linter")
         ) from None
 
 
-def _without_content(message: str) -> str:
-    """A parser's message may quote the file, and the file may hold a secret."""
-    return re.split("['\"]", message, maxsplit=1)[0].strip()
+def _in_plain_words(message: str) -> tuple[str, str]:
+    """Cause and remedy of a parser's message, with nothing of the file in them."""
+    for pattern, cause, remedy in NOT_YAML:
+        if re.search(pattern, message):
+            return cause, remedy
+    what = re.split("['\"]", message, maxsplit=1)[0].strip().splitlines()
+    return (what[0] if what else "the parser does not say why"), "check it with any YAML linter"
 
 
 def _plain(value: Any, name: str) -> Any:
@@ -168,6 +203,14 @@ def extended(fleet: Any, folder: Path) -> Any:
         if not isinstance(base, dict):
             raise UnreadableError(
                 error("fleet.extends", f"{path.name} is not a mapping", "write fleet keys (pools, models, ...) in it")
+            )
+        if "config" in base:
+            raise UnreadableError(
+                error(
+                    "fleet.extends",
+                    f"{path.name} is a whole stack file",
+                    f"write in it what stands below {KEY} (pools, models, ...), without config:",
+                )
             )
         layers.append(base)
         folder = path.parent

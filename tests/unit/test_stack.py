@@ -34,7 +34,7 @@ def test_several_stacks_are_listed(tmp_path: Path) -> None:
     for name in ("b", "a"):
         write(tmp_path, "", f"Pulumi.{name}.yaml")
     assert stacks.choose(tmp_path, "b") == "b"
-    assert "a | b" in refused(tmp_path).remedy
+    assert refused(tmp_path).remedy == "choose one: --stack a | b; with make STACK=a"
 
 
 def test_a_stack_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
@@ -88,13 +88,64 @@ def test_null_takes_a_key_of_the_extended_file_out(tmp_path: Path) -> None:
         ('""', "not a path"),
         ("a.yaml", "extends itself"),
         ("list.yaml", "not a mapping"),
+        ("Pulumi.prod.yaml", "a whole stack file"),
     ],
 )
 def test_a_bad_extends_is_told(tmp_path: Path, extends: str, message: str) -> None:
     write(tmp_path, "extends: b.yaml\n", "a.yaml")
     write(tmp_path, "extends: a.yaml\n", "b.yaml")
     write(tmp_path, "[1]\n", "list.yaml")
+    write(tmp_path, "config: {}\n", "Pulumi.prod.yaml")
     with pytest.raises(stacks.UnreadableError) as refusal:
         fleet(tmp_path, f"extends: {extends}")
     assert message in refusal.value.problem.message
     assert refusal.value.problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "remedy"),
+    [
+        ("ollama-fleet:fleet: {}\n", "stands beside config", "indent it"),
+        ("config:\nollama-fleet:fleet:\n  pools: {}\n", "stands beside config", "indent it"),
+        ("", "has no config", "write config:"),
+        ("config:\n  ollama-fleet:flet: {}\n", "has no ollama-fleet:fleet", "in place of 'ollama-fleet:flet'"),
+        ("config:\n  gcp:project: p\n", "has no ollama-fleet:fleet", "below config"),
+        ("config:\n  extends: a.yaml\n  ollama-fleet:fleet: {}\n", "extends stands outside", "inside"),
+        ("extends: a.yaml\nconfig:\n  ollama-fleet:fleet: {}\n", "extends stands outside", "inside"),
+    ],
+)
+def test_a_misplaced_key_is_told(tmp_path: Path, text: str, message: str, remedy: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(stacks.UnreadableError) as refusal:
+        stacks.read(tmp_path, "dev")
+    assert message in refusal.value.problem.message
+    assert remedy in refusal.value.problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "remedy"),
+    [
+        ("a:\n\tb: hunter2", 2, "a tab", "spaces"),
+        ("a:\n  b: 1\n hunter2: 2\n", 3, "indentation", "same column"),
+        ("a: [hunter2]\n  c: 1\n", 2, "indentation", "same column"),
+        ("a:\n  b: 1\n  b: hunter2\n", 3, "twice", "keep one"),
+        ("a: b: hunter2\n", 1, "second `: `", "quotes"),
+        ("a: [hunter2\nb: 1\n", 2, "bracket", "close"),
+        ("a: {b: hunter2\nd: e\n", 2, "bracket", "close"),
+        ("a: 'hunter2\n", 2, "quote is not closed", "close"),
+        ("a: @hunter2\n", 1, "no word begins", "quotes"),
+        ("a: *hunter2\n", 1, "anchor", "quotes"),
+        ("a: !hunter2 1\n", 1, "tag", "quotes"),
+    ],
+)
+def test_what_is_not_yaml_is_told_in_plain_words_and_never_quoted(
+    tmp_path: Path, text: str, line: int, message: str, remedy: str
+) -> None:
+    write(tmp_path, text)
+    with pytest.raises(stacks.UnreadableError) as refusal:
+        stacks.read(tmp_path, "dev")
+    problem = refusal.value.problem
+    assert problem.place.startswith(f"Pulumi.dev.yaml:{line}:")
+    assert message in problem.message
+    assert remedy in problem.remedy
+    assert "hunter2" not in problem.message + problem.remedy
