@@ -210,7 +210,9 @@ class SiteNode(Section):
     """GPU -> how many devices; a K80 or M60 board has two."""
     cpus: Count | None = None
     memory: Quantity
+    """Main memory, such as 64Gi."""
     disk: Quantity
+    """Room for images and models, such as 400Gi."""
 
 
 class DockerSite(Section):

@@ -27,10 +27,17 @@ EXPECTED = {
     "float_parsing": ("a number", "write a number, without quotes"),
     "finite_number": ("a finite number", "write a number, without quotes"),
     "string_type": ("text", "write it in quotes"),
-    "dict_type": ("a mapping", "write key: value pairs below it"),
-    "model_type": ("a mapping", "write key: value pairs below it"),
-    "model_attributes_type": ("a mapping", "write key: value pairs below it"),
+    "dict_type": ("a mapping", "write key: value pairs below it{}"),
+    "model_type": ("a mapping", "write key: value pairs below it{}"),
+    "model_attributes_type": ("a mapping", "write key: value pairs below it{}"),
     "tuple_type": ("a list", "write it in brackets, for instance [a, b]"),
+}
+
+NAMED_FOR_INSTANCE = {
+    "pools": "t4: {gpu: t4}",
+    "models": "llama3.1:8b: [t4]",
+    "aliases": "chat: llama3.1:8b",
+    "sites": "rig: {docker: {}}",
 }
 
 BOUNDS = {
@@ -171,7 +178,7 @@ def _problem(raw: Mapping[str, Any], detail: ErrorDetails) -> Problem:
             remedy = _meaning(location) or "use lower-case letters, digits and -"
         case kind if kind in EXPECTED:
             what, remedy = EXPECTED[kind]
-            message = f"{shown(value)} is not {what}"
+            message, remedy = f"{shown(value)} is not {what}", remedy.format(_pairs(location))
         case _:
             message = f"{shown(value)} is refused: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
             remedy = _meaning(location) or "see `fleet schema` for what may stand here"
@@ -214,6 +221,15 @@ def _unknown_key(location: Sequence[str | int]) -> tuple[str, str]:
     known = f"known here: {', '.join(keys)}" if keys else "take it out"
     found = next((key for key in keys if nearest and key.lower() == nearest[0].lower()), None)
     return f"unknown key {shown(unknown)}", f"did you mean {found}? {known}" if found else known
+
+
+def _pairs(location: Sequence[str | int]) -> str:
+    """What may stand in the mapping at this place."""
+    if len(location) == 1 and location[0] in NAMED:
+        return f", for instance {NAMED_FOR_INSTANCE[str(location[0])]}"
+    section = _section_at(location)
+    keys = sorted(field.alias or name for name, field in section.model_fields.items()) if section else []
+    return f": {', '.join(keys)}" if keys else ""
 
 
 def _meaning(location: Sequence[str | int]) -> str:

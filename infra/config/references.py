@@ -203,7 +203,9 @@ def _router(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterato
         )
     if router.site is None and "gke" not in known[""] and (config.pools or config.models):
         yield error(
-            "fleet.router.site", "without gke the router has no place to stand", "name the site at which the door runs"
+            "fleet.router.site",
+            "without gke the router has no place to stand",
+            f"write router: {{site: {min(known['sites'], default='NAME')}}}, the site at which the door runs",
         )
     yield from _door(router)
     names = {canonical_model(name) for name in known["models"] | known["aliases"]}
@@ -244,6 +246,7 @@ def one_of(name: str, names: frozenset[str], what: str, *, most: int = 12) -> st
     """A remedy for a name that is not among `names`: the nearest one, and the list."""
     if not names:
         return f"the file has no {what} yet: add one"
-    nearest = get_close_matches(name, sorted(names), n=1, cutoff=0.5)
+    sizes = [one for one in sorted(names) if one.startswith(f"{name.lower()}-")]
+    nearest = [" or ".join(sizes)] if sizes else get_close_matches(name, sorted(names), n=1, cutoff=0.5)
     listed = sorted(names) if len(names) <= most else [*sorted(names)[:most], "..."]
     return (f"did you mean {nearest[0]}? " if nearest else "") + f"{what}: {', '.join(listed)}"

@@ -73,6 +73,8 @@ def refuse(message: str, remedy: str) -> PydanticCustomError:
 
 def _quantity(value: Any) -> int:
     remedy = "write a Kubernetes quantity such as 400Gi or 500Mi"
+    if isinstance(value, (int, str)) and re.fullmatch(r"[1-9]\d{0,5}", str(value).strip(), re.ASCII):
+        raise refuse(f"{shown(value)} is a size without a unit, and would be bytes", remedy)
     if isinstance(value, str):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?[Bb]?", value.strip(), re.ASCII)
         if match and len(match[1]) <= 30 and 0 < (size := int(float(match[1]) * UNITS[match[2] or ""])) <= LARGEST_SIZE:
@@ -147,7 +149,9 @@ def _model_name(value: str) -> str:
 def _digest(value: str) -> str:
     digest = value.removeprefix("sha256:").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise refuse("the digest is not 64 hex digits", "copy the manifest's sha256 from `ollama list` or `fleet pin`")
+        raise refuse(
+            "the digest is not 64 hex digits", "copy the manifest's sha256 from GET /api/tags of an Ollama that has it"
+        )
     return digest
 
 

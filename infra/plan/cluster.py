@@ -30,7 +30,7 @@ def build(
             error(
                 "gcp:project",
                 "the stack names no Google Cloud project",
-                "pulumi config set gcp:project YOUR-PROJECT-ID",
+                "write gcp:project: YOUR-PROJECT-ID below config",
             )
         )
     project = project or "missing-project"

@@ -50,7 +50,7 @@ def _unpinned(plans: Sequence[ModelPlan]) -> list[Problem]:
         warning(
             place("models"),
             f"{len(loose)} of {len(plans)} not pinned to a digest: what a tag stands for may change between two pods",
-            "write digest: <64 hex digits>, as `ollama list` and the registry show it",
+            "write digest: <64 hex digits>, as GET /api/tags of an Ollama that has the model shows it",
         )
     ]
 

@@ -83,7 +83,7 @@ def test_every_problem_is_one_line_that_a_terminal_can_show(case: Case) -> None:
         assert not re.search(r"[\x00-\x1f\x7f]", one.place + one.message + one.remedy)
 
 
-def test_a_missing_project_is_told_with_the_command_that_sets_it() -> None:
+def test_a_missing_project_is_told_with_the_line_that_sets_it() -> None:
     (problem,) = [one for one in decide(GOOD, project=None).problems if one.severity is Severity.ERROR]
     assert problem.place == "gcp:project"
-    assert problem.remedy.startswith("pulumi config set gcp:project")
+    assert problem.remedy == "write gcp:project: YOUR-PROJECT-ID below config"
