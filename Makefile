@@ -10,7 +10,7 @@ DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $
 .PHONY: help plan preview up destroy test test-cluster check tools bench clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 plan: $(VENV)/.installed ## what the file becomes; no account, no network, no Pulumi (STACK=dev)
 	@$(RUN) -m infra plan $(STACK_OPTION)

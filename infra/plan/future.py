@@ -41,6 +41,20 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "kubectl scale deployment/ollama-POOL --replicas=N; a later `up` leaves the number alone",
         )
     yield from _unused_sections(config)
+    yield from _sites(config)
+
+
+def _sites(config: FleetConfig) -> Iterator[Problem]:
+    here = place("router", "site")
+    if config.gke is None and (config.pools or config.models):
+        yield warning(
+            here,
+            "this version sets up nothing at a site, and the file has no gke: `up` builds nothing",
+            "take the plan as a check, and run the servers and a door there yourself",
+        )
+        return
+    if config.router.site is not None:
+        yield warning(here, "this version sets up no door at a site: the router stands on GKE", "take site out")
     for name, site in sorted(config.sites.items()):
         if site.kind != "endpoints":
             yield warning(

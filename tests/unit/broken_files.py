@@ -1418,6 +1418,29 @@ CASES: tuple[Case, ...] = (
         "add nodes: {MACHINE: {gpus: {k80: 1, m60: 1}",
         "warning",
     ),
+    Case(
+        "a fleet that stands at a site alone",
+        {
+            "gke": DROP,
+            "pools/t4": DROP,
+            "pools/a100": DROP,
+            "models": {"gemma3:4b": ["m60"], "llama3.2:3b": ["k80"]},
+            "aliases/gpt-3.5-turbo": DROP,
+            "router": {"site": "rig"},
+        },
+        "fleet.router.site",
+        "`up` builds nothing",
+        "take the plan as a check",
+        "warning",
+    ),
+    Case(
+        "a door at a site beside GKE",
+        {"router/site": "rig"},
+        "fleet.router.site",
+        "the router stands on GKE",
+        "take site out",
+        "warning",
+    ),
     Case("nothing is pinned", {}, "fleet.models", "5 of 6 not pinned", "digest", "warning"),
     Case(
         "H100 one by one", {"pools/t4/gpu": "h100"}, "fleet.pools.t4.gpu", "restricts the H100", "spot: true", "warning"
