@@ -12,9 +12,12 @@ from infra.plan.model import FleetPlan
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
 
+PROJECT_FILE = "Pulumi.yaml"
 STATE_FOLDER = ".pulumi-state"
 PLACEHOLDER_PROJECT = "example-project"
-PULUMI_REMEDY = "https://www.pulumi.com/docs/install/, or `make tools`, which puts one into the cache"
+PULUMI_REMEDY = "install it: https://www.pulumi.com/docs/install/"
+LANGUAGE_HOST = "pulumi-language-python"
+"""Ships beside the official CLI; one that `make tools` built from Go modules has none, and serves the tests alone."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +35,17 @@ def run(operation: str, arguments: argparse.Namespace) -> int:
     plan = common.plan_of(stack)
     if has_errors(plan.problems) and operation != "destroy":
         return common.say_errors(plan.problems)
+    folder = arguments.cwd.resolve()
+    if not (folder / PROJECT_FILE).exists():
+        raise UnreadableError(
+            error(
+                "--cwd",
+                f"there is no {PROJECT_FILE} in {arguments.cwd}, so Pulumi has no program to run there",
+                f"copy Pulumi.{stack.name}.yaml beside the {PROJECT_FILE} of this project",
+            )
+        )
     pulumi = _pulumi()
     _check(plan, operation)
-    folder = arguments.cwd.resolve()
     environment = _environment(folder, local=arguments.local_state)
     if operation == "destroy" and plan.cluster is not None and not plan.cluster.existing:
         # once the cluster is gone its objects cannot be asked for, and need not be
@@ -60,9 +71,13 @@ def _pulumi() -> str:
         return found
     from tools import find
 
-    if cached := find("pulumi"):
-        return str(cached)
-    raise UnreadableError(error("pulumi", "the Pulumi CLI is not on PATH", PULUMI_REMEDY))
+    cached = find("pulumi")
+    if cached is None:
+        raise UnreadableError(error("pulumi", "the Pulumi CLI is not on PATH", PULUMI_REMEDY))
+    if not cached.with_name(LANGUAGE_HOST).exists():
+        message = f"it is not on PATH, and the one that `make tools` built for the tests has no {LANGUAGE_HOST}"
+        raise UnreadableError(error("pulumi", message, PULUMI_REMEDY))
+    return str(cached)
 
 
 def _check(plan: FleetPlan, operation: str) -> None:

@@ -53,6 +53,14 @@ class Machine:
         path.write_text(FAKE.format(python=sys.executable, log=str(self.log)))
         path.chmod(0o755)
 
+    def keeps_pulumi_in_the_cache(self) -> Path:
+        cache = self.folder.parent / "cache"
+        cache.mkdir()
+        self.has("pulumi")
+        found = (self.bin / "pulumi").rename(cache / "pulumi")
+        self.monkeypatch.setattr(tools, "find", lambda _name: found)
+        return found
+
     def fails(self, command: str, status: int = 255) -> None:
         self.monkeypatch.setenv(f"FAKE_{command.upper()}", str(status))
 
@@ -78,6 +86,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(tools, "find", lambda _name: None)
     made = Machine(tmp_path / "project", tmp_path / "bin", monkeypatch)
     made.stack(FLEET)
+    (made.folder / "Pulumi.yaml").touch()
     return made
 
 
@@ -104,16 +113,35 @@ def test_without_the_pulumi_cli_one_error_says_where_it_is_to_be_had(
     assert machine.fleet(command) == 2
     error = one_error(capsys)
     assert "the Pulumi CLI is not on PATH" in error
-    assert "make tools" in error
+    assert "https://www.pulumi.com/docs/install/" in error
+
+
+@pytest.mark.parametrize("command", ["preview", "up", "destroy"])
+def test_a_folder_that_is_no_project_is_told_before_pulumi_is_asked(
+    command: str, ready: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (ready.folder / "Pulumi.yaml").unlink()
+    assert ready.fleet(command) == 2
+    assert "copy Pulumi.dev.yaml beside the Pulumi.yaml" in one_error(capsys)
+    assert ready.asked == []
 
 
 def test_a_pulumi_that_make_tools_brought_is_used(machine: Machine) -> None:
     machine.has("gke-gcloud-auth-plugin")
-    machine.has("pulumi")
-    (machine.bin / "pulumi").rename(machine.folder.parent / "cached")
-    machine.monkeypatch.setattr(tools, "find", lambda _name: machine.folder.parent / "cached")
+    cached = machine.keeps_pulumi_in_the_cache()
+    cached.with_name("pulumi-language-python").touch()
     assert machine.fleet("preview") == 0
     assert machine.asked == ["whoami", "stack", "preview"]
+
+
+def test_a_pulumi_that_was_built_for_the_tests_is_told_to_be_without_its_python_host(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.has("gke-gcloud-auth-plugin")
+    machine.keeps_pulumi_in_the_cache()
+    assert machine.fleet("preview") == 2
+    assert "has no pulumi-language-python" in one_error(capsys)
+    assert machine.asked == []
 
 
 @pytest.mark.parametrize("command", ["preview", "up"])
