@@ -25,10 +25,10 @@ destroy: $(VENV)/.installed ## take the fleet down
 	@$(RUN) -m infra destroy $(DEPLOY_OPTIONS)
 
 test: $(VENV)/.installed-test ## every test that this machine can run, and which tier it left out
-	@$(RUN) -m pytest -n 2 --dist worksteal -rs $(TESTS)
+	@$(RUN) -m pytest -n 2 --dist worksteal $(TESTS)
 
 test-cluster: $(VENV)/.installed-test ## the tests of a Kubernetes API: on a control plane of their own, or KUBECONFIG=...
-	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n 2 --dist worksteal) -rs tests/cluster
+	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n 2 --dist worksteal) tests/cluster
 
 check: $(VENV)/.installed-test ## format, lint, types and layers
 	@$(RUN) -m ruff format --check .
