@@ -41,7 +41,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 from components import labels
 from infra.names import fingerprint
 from infra.plan.model import RouterPlan
-from router.envoy import render
+from router.envoy import Setup, render
 
 NAME = "ollama-router"
 ROUTES = "ollama-routes"
@@ -79,7 +79,7 @@ class Router(pulumi.ComponentResource):
         def metadata(object_name: str) -> ObjectMetaArgs:
             return ObjectMetaArgs(name=object_name, namespace=namespace, labels={**own, **labels.MANAGED_BY})
 
-        files = render(plan.routes, port=plan.port, admin_port=ADMIN_PORT, directory=CONFIGURATION)
+        files = render(plan.routes, Setup(port=plan.port, admin_port=ADMIN_PORT, directory=CONFIGURATION))
         account = ServiceAccount(
             f"{name}-account", metadata=metadata(NAME), automount_service_account_token=False, opts=child
         )

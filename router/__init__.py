@@ -4,6 +4,7 @@ Standard library only, and nothing from `infra`: the package is mounted from a C
 """
 
 from router.envoy import render
-from router.routing import MapError, RouteMap, parse
+from router.reading import MapError, parse
+from router.routing import RouteMap
 
 __all__ = ["MapError", "RouteMap", "parse", "render"]

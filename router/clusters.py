@@ -1,7 +1,7 @@
 """Envoy's clusters: one for each pool, and one for each order of pools that a route names."""
 
 from router.extension import Config, extension, typed
-from router.routing import Endpoint, Pool, RouteMap
+from router.routing import Endpoint, Order, Pool, Table
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
@@ -34,17 +34,16 @@ CONNECTION_BUFFER = 64 * 1024
 """Bytes. The chain that reads a body raises it for that body alone."""
 
 
-def clusters(routes: RouteMap, *, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
+def clusters(table: Table, *, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
     """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools."""
-    orders = sorted({order for order in routes.orders.values() if len(order) > 1})
     return [
-        *(_pool(name, pool, certificates) for name, pool in sorted(routes.pools.items())),
-        *map(_order, orders),
+        *(_pool(name, pool, certificates) for name, pool in sorted(table.pools.items())),
+        *(_order(order) for order in table.all_orders if len(order) > 1),
         _cluster(UNKNOWN_MODEL, type="STATIC"),
     ]
 
 
-def cluster_of(order: tuple[str, ...]) -> str:
+def cluster_of(order: Order) -> str:
     """The name of the cluster that tries these pools in order; `>` is in no pool's name."""
     return ">".join(order)
 
@@ -133,7 +132,7 @@ def _tls(certificates: str) -> Config:
     )
 
 
-def _order(order: tuple[str, ...]) -> Config:
+def _order(order: Order) -> Config:
     """The next pool takes what the one before has no healthy host for."""
     return _cluster(
         cluster_of(order),

@@ -1,43 +1,72 @@
-"""From the text of a map to the files that Envoy runs from."""
+"""From a map to the files that Envoy runs from."""
 
 import hashlib
 import json
+from dataclasses import dataclass
 
 from router.bootstrap import CLUSTERS, ROUTES, bootstrap
 from router.clusters import SYSTEM_CERTIFICATES, clusters
 from router.extension import Config
+from router.reading import parse
 from router.routes import routes
-from router.routing import parse
+from router.routing import RouteMap, Table
 
 BOOTSTRAP = "bootstrap.json"
 
 
-def render(
-    routes_text: str,
-    *,
-    port: int,
-    admin_port: int,
-    directory: str,
-    address: str = "0.0.0.0",  # noqa: S104
-    certificates: str = SYSTEM_CERTIFICATES,
-) -> dict[str, str]:
-    """The files of `directory` by name, for `envoy -c DIRECTORY/bootstrap.json`; equal arguments give equal bytes.
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What an Envoy is started with and no map changes."""
 
-    Only `clusters.json` and `routes.json` depend on the map, and Envoy follows them while it runs. A map that may not
-    be served raises `router.MapError`.
+    port: int
+    admin_port: int
+    directory: str
+    """Where its files are."""
+    address: str = "0.0.0.0"  # noqa: S104
+    certificates: str = SYSTEM_CERTIFICATES
+    """The authorities trusted for pools behind https."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """A file that Envoy follows while it runs."""
+
+    content: tuple[Config, ...]
+
+    @property
+    def version(self) -> str:
+        """What Envoy's statistics name while it runs from this file; equal content has an equal version."""
+        return hashlib.sha256(_text(self.content).encode()).hexdigest()[:12]
+
+    @property
+    def text(self) -> str:
+        """The file."""
+        return _text({"version_info": self.version, "resources": self.content})
+
+
+def start(setup: Setup) -> str:
+    """The file that Envoy starts with."""
+    return _text(
+        bootstrap(port=setup.port, admin_port=setup.admin_port, directory=setup.directory, address=setup.address)
+    )
+
+
+def follow(fleet: RouteMap, table: Table, setup: Setup) -> tuple[Resources, Resources]:
+    """Clusters and routes. These need those, so Envoy has to have the clusters first."""
+    return (
+        Resources(content=tuple(clusters(table, certificates=setup.certificates))),
+        Resources(content=(routes(fleet, table),)),
+    )
+
+
+def render(routes_text: str, setup: Setup) -> dict[str, str]:
+    """The files of `setup.directory` by name, for `envoy -c DIRECTORY/bootstrap.json`.
+
+    Equal arguments give equal bytes. A map that may not be served raises `router.MapError`.
     """
     fleet = parse(routes_text)
-    return {
-        BOOTSTRAP: _text(bootstrap(port=port, admin_port=admin_port, directory=directory, address=address)),
-        CLUSTERS: _text(_resources(*clusters(fleet, certificates=certificates))),
-        ROUTES: _text(_resources(routes(fleet))),
-    }
-
-
-def _resources(*resources: Config) -> Config:
-    """A file for Envoy to follow. The version is what its statistics and its dump name."""
-    version = hashlib.sha256(_text(list(resources)).encode()).hexdigest()[:12]
-    return {"version_info": version, "resources": list(resources)}
+    its_clusters, its_routes = follow(fleet, fleet.table, setup)
+    return {BOOTSTRAP: start(setup), CLUSTERS: its_clusters.text, ROUTES: its_routes.text}
 
 
 def _text(content: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from router import body
 from router.clusters import UNKNOWN_MODEL, cluster_of
 from router.extension import Config, extension, typed
-from router.routing import RouteMap, canonical, shown
+from router.routing import RouteMap, Table, shown
 
 OLLAMA_VERSION = "0.32.15"
 """Whose routes and shapes the door has. Pools may run others."""
@@ -52,32 +52,28 @@ LARGEST_ANSWER = 2**20
 READING = ("GET", "HEAD")
 
 
-def routes(fleet: RouteMap) -> Config:
+def routes(fleet: RouteMap, table: Table) -> Config:
     """The whole route configuration. Names that the map does not hold get a 404 and reach no pool."""
     host = {
         "name": "door",
         "domains": ["*"],
         "request_headers_to_remove": [body.MODEL_HEADER],
-        "routes": [*_splits(fleet), *_by_model(), *_own(fleet), *_refused()],
+        "routes": [*_splits(table), *_by_model(), *_own(fleet), *_refused()],
     }
     return typed(
         "config.route.v3.RouteConfiguration",
         name="door",
         virtual_hosts=[host],
-        cluster_specifier_plugins=[{"extension": _by_header(fleet)}],
+        cluster_specifier_plugins=[{"extension": _by_header(table)}],
         max_direct_response_body_size_bytes=LARGEST_ANSWER,
     )
 
 
-def _splits(fleet: RouteMap) -> Iterator[Config]:
+def _splits(table: Table) -> Iterator[Config]:
     """One route each: only a route can weigh. They match when the model is known, at the second look."""
-    orders = fleet.orders
-    for name, weights in sorted(fleet.splits.items()):
-        shares = [
-            {"name": cluster_of(orders[canonical(model)]), "weight": weight}
-            for model, weight in sorted(weights.items())
-        ]
-        header = {"name": body.MODEL_HEADER, "string_match": {"exact": canonical(name)}}
+    for name, parts in sorted(table.splits.items()):
+        shares = [{"name": cluster_of(order), "weight": weight} for order, weight in parts]
+        header = {"name": body.MODEL_HEADER, "string_match": {"exact": name}}
         yield {
             "name": f"split {name}",
             "match": {"prefix": "/", "headers": [header]},
@@ -101,7 +97,7 @@ def _by_model() -> Iterator[Config]:
         }
 
 
-def _by_header(fleet: RouteMap) -> Config:
+def _by_header(table: Table) -> Config:
     """A hash map from name to cluster: as fast for 10,000 models as for ten, where routes in a row take 15 times as
     long, and a map of whole routes four times the bytes."""
 
@@ -118,7 +114,7 @@ def _by_header(fleet: RouteMap) -> Config:
                     "model", "type.matcher.v3.HttpRequestHeaderMatchInput", header_name=body.MODEL_HEADER
                 ),
                 "exact_match_map": {
-                    "map": {name: to(cluster_of(order)) for name, order in sorted(fleet.orders.items())},
+                    "map": {name: to(cluster_of(order)) for name, order in sorted(table.orders.items())},
                 },
             },
             "on_no_match": to(UNKNOWN_MODEL),

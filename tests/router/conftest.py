@@ -56,8 +56,9 @@ def open_door(envoy: Path, tmp_path: Path) -> Iterator[OpenDoor]:
     with ExitStack() as stack:
         number = iter(range(100))
 
-        def start(text: str, certificates: Path | None = None) -> Door:
-            door = Door(envoy, tmp_path / f"door{next(number)}", text, certificates)
+        def start(text: str, certificates: Path | None = None, override: str = "") -> Door:
+            folder = tmp_path / f"door{next(number)}"
+            door = Door(envoy, folder, text, certificates, override=override, python=sys.executable)
             stack.callback(door.close)
             return door
 
@@ -91,7 +92,7 @@ a100 = "{pools["a100"].address}"
 k80 = {{url = "http://{pools["k80"].address}", token = "rig"}}
 m60 = {{urls = ["http://{pools["m60"].address}"]}}
 """
-        door = Door(envoy, tmp_path_factory.mktemp("fleet") / "configuration", text)
+        door = Door(envoy, tmp_path_factory.mktemp("fleet") / "door", text, python=sys.executable)
         stack.callback(door.close)
         yield Fleet(door, pools)
 

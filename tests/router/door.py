@@ -1,8 +1,9 @@
-"""Runs the real Envoy from what `router.render` makes of a map, in a folder that changes as a ConfigMap does."""
+"""Runs the real Envoy and the process beside it, on mounted folders that change as ConfigMaps do."""
 
 import http.client
 import itertools
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from router import render
 from router.clusters import SYSTEM_CERTIFICATES
 
 START_SECONDS = 20.0
 EFFECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
+KEPT_FOR = "0.5"
+ENVOY_OPTIONS = ("--disable-hot-restart", "--concurrency", "2", "-l", "warning")
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 @dataclass(frozen=True)
@@ -38,57 +42,18 @@ class Answer:
         return self.headers.get("x-fleet-pool")
 
 
-class Door:
-    """An Envoy on free ports of loopback. Close it, whatever happens."""
+class Mount:
+    """A folder that changes as a mounted ConfigMap does."""
 
-    def __init__(self, envoy: Path, folder: Path, text: str, certificates: Path | None = None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.certificates = str(certificates or SYSTEM_CERTIFICATES)
-        self.port, self.admin_port = free_ports(2)
         self._versions = itertools.count()
-        self.publish(text)
-        self._log = (folder.parent / f"{folder.name}.log").open("w+b")
-        self.process = subprocess.Popen(
-            [envoy, "-c", folder / "bootstrap.json", "--disable-hot-restart", "--concurrency", "2", "-l", "warning"],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-        )
-        try:
-            wait_until(self._serves, START_SECONDS, "Envoy serves")
-        except BaseException:
-            self.close()
-            raise
+        folder.mkdir(parents=True)
 
-    def close(self) -> None:
-        """Stop this Envoy and no other."""
-        self.process.terminate()
-        try:
-            self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self._log.close()
-
-    def publish(self, text: str) -> None:
-        """Another map, swapped in as the kubelet does it."""
-        self.publish_files(self.files(text))
-
-    def files(self, text: str) -> dict[str, str]:
-        """What this door would run from for a map."""
-        return render(
-            text,
-            port=self.port,
-            admin_port=self.admin_port,
-            directory=str(self.folder),
-            address="127.0.0.1",
-            certificates=self.certificates,
-        )
-
-    def publish_files(self, files: Mapping[str, str]) -> None:
+    def publish(self, files: Mapping[str, str]) -> None:
         """A new folder beside the old one, then one rename of the link `..data` that all names lead through."""
         version = self.folder / f"..version{next(self._versions)}"
-        version.mkdir(parents=True)
+        version.mkdir()
         for name, content in files.items():
             (version / name).write_text(content)
             if not (self.folder / name).is_symlink():
@@ -96,6 +61,73 @@ class Door:
         link = self.folder / "..data_tmp"
         link.symlink_to(version.name)
         link.rename(self.folder / "..data")
+
+
+class Door:
+    """A router as its pod runs it, on free ports of loopback: the init run, Envoy, and the process beside it."""
+
+    def __init__(
+        self, envoy: Path, folder: Path, text: str, certificates: Path | None = None, *, override: str = "", python: str
+    ) -> None:
+        self.port, self.admin_port, self.metrics_port = free_ports(3)
+        self.map, self.override = Mount(folder / "map"), Mount(folder / "override")
+        self.directory = folder / "memory"
+        self.directory.mkdir()
+        self._python = python
+        self._certificates = str(certificates or SYSTEM_CERTIFICATES)
+        self.publish(text)
+        if override:
+            self.edit(override)
+        self._log = (folder / "log").open("w+b")
+        self._processes: list[subprocess.Popen[bytes]] = []
+        try:
+            assert self._start(*self._router("init")).wait(START_SECONDS) == 0, self.log()
+            self.envoy = self._start(envoy, "-c", self.directory / "bootstrap.json", *ENVOY_OPTIONS)
+            self.control = self._start(*self._router("run"))
+            wait_until(self._serves, START_SECONDS, "the router is ready")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop these processes and no other."""
+        for process in self._processes:
+            stop(process)
+        self._log.close()
+
+    def publish(self, text: str) -> None:
+        """Another map, swapped in as the kubelet does it."""
+        self.map.publish({"routes.toml": text})
+
+    def edit(self, text: str) -> None:
+        """Other hand edits."""
+        self.override.publish({"routes.toml": text})
+
+    def restart_control(self) -> None:
+        """The process beside Envoy dies and is started again; Envoy goes on."""
+        self.control.kill()
+        self.control.wait()
+        self.control = self._start(*self._router("run"))
+        wait_until(self._serves, START_SECONDS, "the router is ready again")
+
+    def files(self) -> dict[str, str]:
+        """What Envoy runs from."""
+        return {file.name: file.read_text() for file in self.directory.glob("*.json")}
+
+    def _router(self, command: str) -> list[str | Path]:
+        return [
+            *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
+            *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
+            *("--port", str(self.port), "--admin-port", str(self.admin_port)),
+            *("--metrics-port", str(self.metrics_port), "--kept-for", KEPT_FOR),
+        ]
+
+    def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=ROOT, env=ENVIRONMENT
+        )
+        self._processes.append(process)
+        return process
 
     def ask(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
         """One request on a connection of its own; a body that is not bytes goes as JSON."""
@@ -110,17 +142,39 @@ class Door:
         answer = ask(self.admin_port, "GET", f"/stats?filter=^{quote(name)}$")
         return sum(int(line.rpartition(b":")[2]) for line in answer.body.splitlines())
 
+    def clusters(self) -> set[str]:
+        """The names of the clusters that Envoy has."""
+        found = json.loads(ask(self.admin_port, "GET", "/clusters?format=json").body)["cluster_statuses"]
+        return {one["name"] for one in found}
+
     def log(self) -> str:
-        """What Envoy wrote so far."""
+        """What all of them wrote so far."""
         return Path(self._log.name).read_text(errors="replace")
 
+    def metric(self, name: str) -> float:
+        """One figure of what Prometheus reads."""
+        lines = ask(self.metrics_port, "GET", "/metrics").body.decode().splitlines()
+        return next(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name)
+
     def _serves(self) -> bool:
-        if self.process.poll() is not None:
-            raise AssertionError(f"Envoy ended with {self.process.returncode}:\n{self.log()[-3000:]}")
+        for process in (self.envoy, self.control):
+            if process.poll() is not None:
+                raise AssertionError(f"a process ended with {process.returncode}:\n{self.log()[-3000:]}")
         try:
-            return self.ask("GET", "/healthz").status == 200
+            ready = ask(self.metrics_port, "GET", "/readyz").status == 200
+            return ready and self.ask("GET", "/healthz").status == 200
         except OSError:
             return False
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """Stop one process that we started."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def ask(port: int, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from router import render
-from router.routing import canonical, parse
+from router.envoy import Setup
+from router.reading import parse
+from router.routing import canonical
 from tests.router.maps import MAPS, PROPERTY
 
 CONFIG_MAP_BYTES = 2**20
@@ -25,7 +27,7 @@ SHAPES = {
 
 
 def rendered(text: str) -> dict[str, str]:
-    return render(text, port=10000, admin_port=9901, directory="/etc/envoy")
+    return render(text, Setup(port=10000, admin_port=9901, directory="/run/envoy"))
 
 
 def resources(text: str, name: str) -> list[dict[str, Any]]:

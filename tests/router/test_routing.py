@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from infra.commands.common import plan_of
 from infra.names import canonical_model
 from infra.stack import read
-from router.routing import Endpoint, MapError, Pool, canonical, parse, shown
+from router.reading import MapError, parse
+from router.routing import Endpoint, Pool, canonical, shown
 from tests.router.maps import MAPS, NAMES, PROPERTY, map_lines, text_of
 
 ROOT = Path(__file__).parents[2]
@@ -196,3 +197,47 @@ def test_any_text_is_a_map_or_is_refused(text: str) -> None:
         parse(text)
     except MapError as refused:
         assert refused.faults
+
+
+BASE = '[routes]\nm = ["t4"]\nn = ["k80"]\nbot = "m"\n' + POOL
+
+
+@pytest.mark.parametrize(
+    ("override", "models", "aliases"),
+    [
+        ("", {"m": ("t4",), "n": ("k80",)}, {"bot": "m"}),
+        ("# nothing yet\n", {"m": ("t4",), "n": ("k80",)}, {"bot": "m"}),
+        ('[routes]\nm = ["k80", "t4"]\n', {"m": ("k80", "t4"), "n": ("k80",)}, {"bot": "m"}),
+        ('[routes]\n"library/M:latest" = ["k80"]\n', {"library/M:latest": ("k80",), "n": ("k80",)}, {"bot": "m"}),
+        ('[routes]\nbot = "n"\n', {"m": ("t4",), "n": ("k80",)}, {"bot": "n"}),
+        ('[pools]\nk80 = "c:3"\n', {"m": ("t4",), "n": ("k80",)}, {"bot": "m"}),
+    ],
+)
+def test_a_hand_edit_stands_in_the_place_of_one_entry(
+    override: str, models: dict[str, tuple[str, ...]], aliases: dict[str, str]
+) -> None:
+    fleet = parse(BASE, override)
+    assert (fleet.models, fleet.aliases) == (models, aliases)
+    assert fleet.pools["k80"].endpoints[0].host == ("c" if "c:3" in override else "b")
+
+
+@given(MAPS)
+@PROPERTY
+def test_a_map_laid_over_itself_is_itself(text: str) -> None:
+    assert parse(text, text) == parse(text)
+
+
+@pytest.mark.parametrize(
+    ("override", "fault"),
+    [
+        ('[routes]\no = ["t4"]\n', "ollama-routes-override line 2, o: the program declares no such model"),
+        ('[routes]\nm = ["t5"]\n', "ollama-routes-override line 2, m: there is no pool 't5'"),
+        ('[pools]\nt5 = "c:3"\n', "ollama-routes-override line 2, t5: the program declares no such pool"),
+        ('[routes]\nm = "n"\n', "line 4, bot: 'm' is not a model but an alias, which is not followed"),
+        ('[routes]\nm = ["t4"]\n"M:latest" = ["t4"]\n', "to Ollama it is the same name as m"),
+    ],
+)
+def test_a_hand_edit_that_may_not_be_served_is_refused_with_its_place(override: str, fault: str) -> None:
+    with pytest.raises(MapError) as refused:
+        parse(BASE, override)
+    assert fault in str(refused.value)

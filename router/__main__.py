@@ -1,0 +1,100 @@
+"""The process beside Envoy.
+
+`python -m router init` writes the files that Envoy starts with, `python -m router run` keeps them on the mounted map.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from router import log
+from router.admin import Admin
+from router.bootstrap import CLUSTERS, ROUTES
+from router.clusters import SYSTEM_CERTIFICATES
+from router.control import Control
+from router.envoy import BOOTSTRAP, Setup, follow, start
+from router.maps import Maps
+from router.metrics import metrics
+from router.publisher import KEPT_FOR, Publisher, write
+from router.web import Reply, Web
+
+
+def main() -> int:
+    """Does what the command line says. The exit status is not 0 where there is no map to serve."""
+    options = _parser().parse_args()
+    setup = Setup(
+        port=options.port,
+        admin_port=options.admin_port,
+        directory=options.directory,
+        address=options.address,
+        certificates=options.certificates,
+    )
+    maps = Maps(Path(options.map), Path(options.override))
+    return {"init": _init, "run": _run}[options.command](setup, maps, options)
+
+
+def _init(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
+    del options
+    maps.look()
+    fleet, faults = maps.mounted.fleet, maps.mounted.faults
+    if faults:
+        log.say("error", "the mounted map is refused", faults=faults)
+    if fleet is None:
+        return 1
+    clusters, routes = follow(fleet, fleet.table, setup)
+    folder = Path(setup.directory)
+    for name, text in ((BOOTSTRAP, start(setup)), (CLUSTERS, clusters.text), (ROUTES, routes.text)):
+        write(folder / name, text)
+    return 0
+
+
+def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
+    admin = Admin(port=setup.admin_port)
+    control = Control(setup, maps, Publisher(Path(setup.directory), admin, kept_for=options.kept_for))
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def ready() -> Reply:
+        status = control.status
+        return Reply(
+            status=200 if status.ready else 503, kind="text/plain", text="ok\n" if status.ready else "not ready\n"
+        )
+
+    web = Web(
+        setup.address,
+        options.metrics_port,
+        {
+            ("GET", "/readyz"): ready,
+            ("GET", "/livez"): lambda: Reply(kind="text/plain", text="ok\n"),
+            ("GET", "/metrics"): lambda: metrics(control.status),
+        },
+    )
+    control.run(stop)
+    web.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m router")
+    parser.add_argument("command", choices=["init", "run"])
+    parser.add_argument("--map", required=True, help="folder of routes.toml")
+    parser.add_argument("--override", required=True, help="folder of the hand edits' routes.toml; may be empty")
+    parser.add_argument("--directory", required=True, help="folder of Envoy's files, in memory")
+    parser.add_argument("--address", default="0.0.0.0")  # noqa: S104
+    parser.add_argument("--port", type=int, required=True, help="of the door")
+    parser.add_argument("--admin-port", type=int, required=True, help="of Envoy's administration, on loopback")
+    parser.add_argument("--metrics-port", type=int, required=True, help="of probes and metrics")
+    parser.add_argument(
+        "--certificates", default=SYSTEM_CERTIFICATES, help="authorities trusted for pools behind https"
+    )
+    parser.add_argument(
+        "--kept-for", type=float, default=KEPT_FOR, help="seconds that a cluster outlives its last route"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

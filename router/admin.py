@@ -1,0 +1,54 @@
+"""Envoy's administration, which listens on loopback only."""
+
+import http.client
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+PATIENCE = 5.0
+
+
+class UnreachableError(Exception):
+    """Envoy does not answer: it starts, or it is gone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admin:
+    """The administration on a port of loopback."""
+
+    port: int
+
+    def numbers(self, pattern: str) -> dict[str, int]:
+        """The counters and gauges whose names match a regular expression as a whole."""
+        found = json.loads(self._ask("GET", f"/stats?format=json&filter={quote(f'^(?:{pattern})$')}"))["stats"]
+        return {one["name"]: one["value"] for one in found if isinstance(one.get("value"), int)}
+
+    def text(self, name: str) -> str:
+        """A statistic that is a text, such as the version of what is in force; empty where there is none."""
+        answer = self._ask("GET", f"/stats?type=TextReadouts&filter={quote(f'^{re.escape(name)}$')}")
+        return answer.partition(": ")[2].strip().strip('"')
+
+    def post(self, path: str, query: Mapping[str, str] | None = None) -> None:
+        """Does what `path` stands for."""
+        parts = "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in (query or {}).items())
+        self._ask("POST", f"{path}?{parts}" if parts else path)
+
+    def prometheus(self, pattern: str) -> str:
+        """The statistics whose names match, as Prometheus reads them."""
+        return self._ask("GET", f"/stats/prometheus?filter={quote(pattern)}")
+
+    def _ask(self, method: str, path: str) -> str:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request(method, path)
+            answer = connection.getresponse()
+            body = answer.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(f"Envoy's administration does not answer: {error}") from None
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise UnreachableError(f"Envoy's administration answers {answer.status} to {path.partition('?')[0]}")
+        return body

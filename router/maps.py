@@ -1,0 +1,79 @@
+"""The map as it is mounted, and the last good one of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from router.reading import OVERRIDE, MapError, edited, parse
+from router.routing import RouteMap
+
+ROUTES = "routes.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mounted:
+    """What a look at the mounted files found."""
+
+    fleet: RouteMap | None = None
+    """The last good map; None until there was one."""
+    overridden: tuple[str, ...] = ()
+    """The models and pools that hand edits decide in it."""
+    faults: tuple[str, ...] = ()
+    """Why the files as they stand are not the map; empty when they are."""
+
+
+class Maps:
+    """Two mounted folders: that of the program's map and that of the hand edits, which need not be there."""
+
+    def __init__(self, folder: Path, override: Path) -> None:
+        self._files = (folder / ROUTES, override / ROUTES)
+        self._seen: tuple[object, ...] = ()
+        self.mounted = Mounted()
+
+    def look(self) -> bool:
+        """Whether the files changed since the last look; `mounted` then is what they hold, or the last good of them."""
+        seen = tuple(map(_signature, self._files))
+        if seen == self._seen:
+            return False
+        self._seen = seen
+        self.mounted = self._read()
+        return True
+
+    def _read(self) -> Mounted:
+        last = self.mounted
+        map_file, override_file = self._files
+        try:
+            text = map_file.read_text()
+        except FileNotFoundError:
+            return _still(last, [f"{ROUTES} is not there"])
+        except (OSError, UnicodeDecodeError) as error:
+            return _still(last, [f"{ROUTES} cannot be read: {error}"])
+        try:
+            override = override_file.read_text() if override_file.exists() else ""
+            return Mounted(fleet=parse(text, override), overridden=edited(override))
+        except (OSError, UnicodeDecodeError) as error:
+            faults = [f"{OVERRIDE} cannot be read: {error}"]
+        except MapError as refused:
+            faults = list(map(str, refused.faults))
+        if last.fleet is None:
+            # nothing is in force yet: a fault of the hand edits is no reason to serve nothing
+            last = _alone(text)
+        return _still(last, faults)
+
+
+def _still(last: Mounted, faults: list[str]) -> Mounted:
+    return Mounted(fleet=last.fleet, overridden=last.overridden, faults=tuple(faults))
+
+
+def _alone(text: str) -> Mounted:
+    try:
+        return Mounted(fleet=parse(text))
+    except MapError:
+        return Mounted()
+
+
+def _signature(file: Path) -> object:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
