@@ -78,7 +78,7 @@ def rows() -> tuple[Row, ...]:
                 of="device",
                 measured=measured * GB,
                 bound=bound,
-                source="ollama ps of an Ollama before 0.12, gpus.md of 2026-11-20",
+                source="ollama ps of an Ollama before 0.12, read on 2026-11-20",
             )
             for parallel, measured, bound in ((1, 19, 0.06), (2, 24, 0.08), (5, 37, 0.06), (10, 65, 0.13))
         ),

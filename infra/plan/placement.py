@@ -1,4 +1,4 @@
-"""Which model stands where: contexts, what shares a blob, and the pool for a model that has none yet."""
+"""Which model stands where: what is known of it, its context, and what shares a blob on one server."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

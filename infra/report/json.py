@@ -53,11 +53,18 @@ UNITS = {
     ("PoolPlan", "context"): "contextTokens",
     ("PoolPlan", "cpu_request"): "cpuRequestMillicores",
     ("PoolPlan", "memory_request"): "memoryRequestBytes",
+    ("PoolPlan", "prepare_cpu"): "prepareCpuMillicores",
+    ("PoolPlan", "prepare_memory"): "prepareMemoryBytes",
+    ("PoolPlan", "companion_cpu"): "companionCpuMillicores",
+    ("PoolPlan", "companion_memory"): "companionMemoryBytes",
     ("PoolPlan", "model_storage"): "modelStorageBytes",
     ("PoolPlan", "pull_deadline"): "pullDeadlineSeconds",
     ("PoolPlan", "drain_limit"): "drainLimitSeconds",
     ("ModelPlan", "context"): "contextTokens",
     ("ModelPlan", "need"): "needBytes",
+    ("RouterPlan", "cpu_request"): "cpuRequestMillicores",
+    ("RouterPlan", "memory_request"): "memoryRequestBytes",
+    ("RouterPlan", "memory_limit"): "memoryLimitBytes",
     ("Router", "max_body"): "maxBodyBytes",
 }
 """Keys whose field has its unit in the dataclass's docstring only."""

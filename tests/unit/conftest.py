@@ -49,7 +49,7 @@ GOOD: dict[str, Any] = {
     },
     "budget": {"monthlyUsd": 3000},
 }
-"""The dev stack of the design, as plain values."""
+"""Much like Pulumi.dev.yaml, as plain values; one model is pinned, and the router has keys."""
 
 Plan = Callable[..., FleetPlan]
 Problems = Callable[..., tuple[Problem, ...]]

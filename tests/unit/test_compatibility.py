@@ -1,4 +1,4 @@
-"""Card x driver x Ollama: what is documented, each row with its source, and every outcome of gpus.md."""
+"""Card x driver x Ollama: what is documented, each row with its source, and every outcome there is."""
 
 from typing import NamedTuple
 
@@ -72,18 +72,18 @@ ROWS = (
     Row("m40", 550, "0.32.15", C, COMPAT),
     Row("m60", 550, "0.32.15", V, "ollama/ollama#16415", vulkan=True),
     Row("p100", 535, "0.30.0", V, "ollama/ollama#16908", vulkan=True),
-    # the pins of the table
-    Row("m60", 580, "0.32.15", W, "gpus.md, driver to pin"),
-    Row("m40", 580, "0.32.15", W, "gpus.md, driver to pin"),
+    # the drivers to pin
+    Row("m60", 580, "0.32.15", W, COMPAT),
+    Row("m40", 580, "0.32.15", W, COMPAT),
     Row("p4", 570, "0.32.15", W, COMPAT),
-    Row("p100", 580, "0.30.0", W, "gpus.md, driver to pin"),
+    Row("p100", 580, "0.30.0", W, COMPAT),
     Row("v100", 550, "0.30.0", W, COMPAT),
-    Row("v100", 580, "0.32.15", W, "gpus.md, driver to pin"),
+    Row("v100", 580, "0.32.15", W, COMPAT),
     Row("t4", 550, "0.32.15", W, COMPAT),
-    Row("t4", 580, "0.32.15", W, "gpus.md, driver to pin"),
-    Row("l4", 570, "0.32.15", W, "gpus.md, driver to pin"),
-    Row("a100-40gb", 580, "0.32.15", W, "gpus.md, driver to pin"),
-    Row("h200", 580, "0.32.15", W, "gpus.md, driver to pin"),
+    Row("t4", 580, "0.32.15", W, COMPAT),
+    Row("l4", 570, "0.32.15", W, COMPAT),
+    Row("a100-40gb", 580, "0.32.15", W, COMPAT),
+    Row("h200", 580, "0.32.15", W, COMPAT),
     Row("rtx-pro-6000", 580, "0.32.15", W, MATRIX),
     # drivers that left a card behind, or do not know it yet
     Row("m60", 595, "0.32.15", C, MATRIX),

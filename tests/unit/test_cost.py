@@ -26,7 +26,7 @@ def test_every_figure_is_reckoned_by_hand(plan_of: Plan, good: dict) -> None:
     assert cost.total.maximum == pytest.approx(cost.base.maximum + 2 * t4 + 2.12081 + disk)
 
 
-def test_the_t4_of_the_design_costs_788_and_its_disks(plan_of: Plan, good: dict) -> None:
+def test_two_t4_cost_788_a_month_and_a_spot_a100_1548_beside_their_disks(plan_of: Plan, good: dict) -> None:
     cost = bill(plan_of, good)
     assert cost.monthly(cost.pool("t4").maximum) == pytest.approx(788 + 20, abs=2)
     assert cost.monthly(cost.pool("a100").maximum) == pytest.approx(1548 + 10, abs=2)

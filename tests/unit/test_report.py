@@ -197,8 +197,21 @@ def test_json_names_its_units_and_both_sizes_of_a_model(dev: FleetPlan) -> None:
     assert {"pullDeadlineSeconds", "cpuRequestMillicores", "memoryRequestBytes", "contextTokens"} <= set(t4)
     assert date.fromisoformat(document["cost"]["date"])
     assert {"usdPerHour", "usdPerMonth"} <= set(document["cost"]["total"])
-    everything = re.findall(r'"(\w+)":', to_json.render(replace(dev, aliases=(), problems=())))
-    assert not [key for key in everything if "_" in key and not key.startswith("OLLAMA_")]
+
+
+def numbers(value: Any) -> set[str]:
+    """The keys of a JSON document behind which numbers stand."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = {key for key, item in value.items() if type(item) in (int, float)} if isinstance(value, dict) else set()
+    return own.union(*map(numbers, inner))
+
+
+def test_every_number_of_the_json_has_its_unit_and_no_key_is_in_pythons_spelling(dev: FleetPlan) -> None:
+    keys = numbers(json.loads(to_json.render(dev))["pools"]) | numbers(json.loads(to_json.render(dev))["router"])
+    assert not [key for key in keys if "_" in key]
+    measured = {key for key in keys if re.search("cpu|memory|disk|storage|deadline|limit|body", key, re.IGNORECASE)}
+    assert {"companionCpuMillicores", "prepareMemoryBytes", "memoryLimitBytes"} <= measured
+    assert all(key.endswith(("Bytes", "Millicores", "Gb", "Seconds")) for key in measured), measured
 
 
 def test_a_model_says_what_its_user_will_notice(dev: FleetPlan) -> None:
