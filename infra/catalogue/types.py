@@ -36,6 +36,7 @@ class GoogleGpu(Fact):
     accelerator: str | None = None
     quota: str | None = None
     ends: date | None = None
+    successor: str | None = None  # a GPU that Google goes on selling and that holds whatever this one holds
     provisioning: str | None = None  # a restriction in words, "Spot or Dynamic Workload Scheduler only"
     zones: frozenset[Zone] = frozenset()
     minimum_gke: str | None = None

@@ -65,17 +65,17 @@ def availability(name: str, pool: Pool, gpu: Gpu) -> Iterator[Problem]:
                 "own the card? describe its machine under fleet.sites and write site: NAME here; "
                 "allowWithdrawn: true generates the pool all the same",
             )
-    elif google.state is Availability.ENDING:
-        yield warning(
-            here,
-            f"Google ends its support of the {gpu.title} on {google.ends}",
-            "plan a newer card: l4 holds the same models",
-        )
     elif pool.allow_withdrawn:
         yield warning(
             place("pools", name, "allowWithdrawn"),
             f"Google Cloud sells the {gpu.title}: nothing to allow",
             "take it out",
+        )
+    if google.state is Availability.ENDING:
+        yield warning(
+            here,
+            f"Google ends its support of the {gpu.title} on {google.ends}",
+            f"plan a newer card: {google.successor} holds the same models" if google.successor else "plan a newer card",
         )
     if google.provisioning and not pool.spot:
         yield warning(

@@ -2,19 +2,20 @@
 
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
 from infra.config import FleetConfig, place
 from infra.problem import Problem, error, warning
 
 CHECKED = ("keys and references", "memory", "card x driver x image", "machine", "disk", "zone list", "price list")
 NOT_CHECKED = ("quota", "stock", "whether the registry has a model", "what `latest` and unpinned tags stand for")
 
-UNUSED_OF_POOL = {
-    "hold_for": "holdFor",
-    "hold_limit": "holdLimit",
-    "registry": "registry",
-    "runtime_class": "runtimeClass",
-    "schedule": "schedule",
-}
+UNUSED = ("chat", "keda", "load_test", "monitoring", "proxy")
+UNUSED_OF_POOL = ("hold_for", "hold_limit", "registry", "runtime_class", "schedule", "verify_gpu", "wake", "when_busy")
+UNUSED_OF_MODEL = ("registry",)
+UNUSED_OF_ROUTER = ("client_options", "max_body", "origins", "tls")
+UNUSED_OF_SITE = ("ca",)
+UNUSED_OF_SITE_NODE = ("cpus",)
 
 
 def check(config: FleetConfig) -> Iterator[Problem]:
@@ -40,7 +41,7 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "a minimum of 0 starts without a pod, any other with one",
             "kubectl scale deployment/ollama-POOL --replicas=N; a later `up` leaves the number alone",
         )
-    yield from _unused_sections(config)
+    yield from map(_unused, _unused_keys(config))
     yield from _sites(config)
 
 
@@ -64,27 +65,29 @@ def _sites(config: FleetConfig) -> Iterator[Problem]:
             )
 
 
-def _unused_sections(config: FleetConfig) -> Iterator[Problem]:
-    for section in ("proxy", "chat", "monitoring", "load_test"):
-        if getattr(config, section) is not None:
-            yield _unused(place({"load_test": "loadTest"}.get(section, section)))
-    yield from _unused_of_pools(config)
-    for name, model in sorted(config.models.items()):
-        if model.registry is not None:
-            yield _unused(place("models", name, "registry"))
-
-
-def _unused_of_pools(config: FleetConfig) -> Iterator[Problem]:
+def _unused_keys(config: FleetConfig) -> Iterator[str]:
+    """Places of the keys that say something other than their default and change nothing."""
+    yield from _given(config, UNUSED)
+    yield from _given(config.router, UNUSED_OF_ROUTER, "router")
     for name, pool in sorted(config.pools.items()):
-        for field, key in UNUSED_OF_POOL.items():
-            if getattr(pool, field):
-                yield _unused(place("pools", name, key))
+        yield from _given(pool, UNUSED_OF_POOL, "pools", name)
+        if pool.scaling is not None and pool.scaling.by != "fixed":
+            yield place("pools", name, "scaling")
         if pool.site is None and pool.storage in ("node", "volume"):
-            yield _unused(place("pools", name, "storage"))
-        if pool.when_busy == "spill":
-            yield _unused(place("pools", name, "whenBusy"))
-        if pool.wake == "fallback":
-            yield _unused(place("pools", name, "wake"))
+            yield place("pools", name, "storage")
+    for name, model in sorted(config.models.items()):
+        yield from _given(model, UNUSED_OF_MODEL, "models", name)
+    for name, site in sorted(config.sites.items()):
+        yield from _given(site, UNUSED_OF_SITE, "sites", name)
+        for node, machine in sorted(site.nodes.items()):
+            yield from _given(machine, UNUSED_OF_SITE_NODE, "sites", name, "nodes", node)
+
+
+def _given(section: BaseModel, fields: tuple[str, ...], *where: str) -> Iterator[str]:
+    for field in fields:
+        info = type(section).model_fields[field]
+        if getattr(section, field) != info.default:
+            yield place(*where, info.alias or field)
 
 
 def _unused(where: str) -> Problem:
