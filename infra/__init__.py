@@ -1,3 +1,3 @@
-"""From one typed file to a plan, a report and local processes; no Pulumi in here but where a command says so."""
+"""From one typed file to a plan, a report and commands; Pulumi is imported by the recorder and where a command asks."""
 
 __version__ = "0.1.0"

@@ -73,7 +73,7 @@ def choose(folder: Path, wish: str | None) -> str:
     if wish is not None:
         if wish in names:
             return wish
-        listed = f"there are {', '.join(names)}" if names else f"there is no Pulumi.<stack>.yaml in {folder}"
+        listed = f"stacks here: {', '.join(names)}" if names else f"there is no Pulumi.<stack>.yaml in {folder}"
         raise UnreadableError(error("--stack", f"there is no stack {shown(wish)}", listed))
     if len(names) == 1:
         return names[0]

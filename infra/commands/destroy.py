@@ -9,5 +9,5 @@ add_arguments = deploy.add_arguments
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Pulumi's exit status; 1 for a plan with errors, 2 where something is missing on this machine."""
+    """Pulumi's exit status; 2 where something is missing on this machine. A plan with errors keeps nobody from it."""
     return deploy.run("destroy", arguments)

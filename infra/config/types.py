@@ -150,7 +150,8 @@ def _digest(value: str) -> str:
     digest = value.removeprefix("sha256:").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise refuse(
-            "the digest is not 64 hex digits", "copy the manifest's sha256 from GET /api/tags of an Ollama that has it"
+            "the digest is not 64 hex digits",
+            "copy the manifest's whole sha256: `digest` in GET /api/tags of a server that has the model",
         )
     return digest
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from infra.config import FleetConfig, place
+from infra.plan.cluster import namespace
 from infra.problem import Problem, error, warning
 
 CHECKED = ("keys and references", "memory", "card x driver x image", "machine", "disk", "zone list", "price list")
@@ -39,7 +40,7 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             place("pools"),
             f"nothing scales {', '.join(scaled[:6])}{', ...' if scaled[6:] else ''} yet: "
             "a minimum of 0 starts without a pod, any other with one",
-            "kubectl scale deployment/ollama-POOL --replicas=N; a later `up` leaves the number alone",
+            f"kubectl -n {namespace(config)} scale deployment/ollama-POOL --replicas=N; a later `up` leaves the number alone",
         )
     yield from map(_unused, _unused_keys(config))
     yield from _sites(config)

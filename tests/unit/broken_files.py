@@ -431,7 +431,7 @@ CASES: tuple[Case, ...] = (
         {"models/qwen3:32b/digest": "abc"},
         'fleet.models["qwen3:32b"].digest',
         "64 hex digits",
-        "GET /api/tags",
+        "/api/tags",
     ),
     Case(
         "a digest of another kind",

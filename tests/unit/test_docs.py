@@ -2,11 +2,15 @@
 
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from bench import memory_error
+from infra import __version__
+from infra.__main__ import COMMANDS
 from infra.commands.common import plan_of
 from infra.problem import Severity
 from infra.report import text
@@ -58,3 +62,36 @@ def test_every_make_target_that_readme_and_docs_name_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"\bmake ([a-z-]+)\b", page.read_text())}
     assert named <= targets
+
+
+def test_every_fleet_command_that_pages_and_messages_name_exists() -> None:
+    code = [path for folder in ("infra", "components", "router", "prepare") for path in (ROOT / folder).rglob("*.py")]
+    named = {
+        (command, str(path.relative_to(ROOT)))
+        for path in [*PAGES, *code]
+        for command in re.findall(r"`fleet ([a-z]+)", path.read_text())
+    }
+    assert ("plan", "README.md") in named
+    assert not {(command, path) for command, path in named if command not in COMMANDS}
+
+
+def test_the_version_is_the_same_wherever_it_is_said() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == __version__
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_page_about_memory_has_every_measurement_with_its_error() -> None:
+    rows = re.findall(r"^\| (\S+) \| ([\d,]+) x (\d+) \| (on|off) \| (\w+) \| .* \| (\S+) % \|$",
+                      (ROOT / "docs" / "memory.md").read_text(), re.MULTILINE)  # fmt: skip
+    assert rows == [
+        (
+            row.title,
+            f"{row.context:,}",
+            str(row.parallel),
+            "on" if row.flash_attention else "off",
+            "SIZE" if row.of == "size" else row.of,
+            f"{100 * row.error:+.0f}" if round(100 * row.error) else "0",
+        )
+        for row in memory_error.rows()
+    ]

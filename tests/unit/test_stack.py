@@ -39,7 +39,7 @@ def test_several_stacks_are_listed(tmp_path: Path) -> None:
 
 def test_a_stack_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     write(tmp_path, "", "Pulumi.a.yaml")
-    assert refused(tmp_path, "prod").remedy == "there are a"
+    assert refused(tmp_path, "prod").remedy == "stacks here: a"
     assert "../" not in refused(tmp_path, "../../etc/passwd").remedy
 
 
