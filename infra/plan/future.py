@@ -40,7 +40,8 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             place("pools"),
             f"nothing scales {', '.join(scaled[:6])}{', ...' if scaled[6:] else ''} yet: "
             "a minimum of 0 starts without a pod, any other with one",
-            f"kubectl -n {namespace(config)} scale deployment/ollama-POOL --replicas=N; a later `up` leaves the number alone",
+            f"kubectl -n {namespace(config)} scale deployment/ollama-POOL --replicas=N; "
+            "a later `up` leaves the number alone",
         )
     yield from map(_unused, _unused_keys(config))
     yield from _sites(config)
