@@ -22,9 +22,9 @@ from components.router import Router, RouterArgs
 from components.server import Server, ServerArgs
 from infra.names import fingerprint
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
+from infra.plan.naming import PREPARE
 from prepare.definitions import script
 
-PREPARE = "ollama-prepare"
 MOST_DRIVER_PODS = "1000"
 
 

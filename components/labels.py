@@ -2,6 +2,8 @@
 
 from pulumi_kubernetes.core.v1 import TolerationArgs
 
+from infra.plan.naming import ROUTER
+
 POOL = "ollama-fleet/pool"
 GPU_TAINT = "nvidia.com/gpu"
 GPU_TAINT_VALUE = "present"
@@ -15,7 +17,7 @@ def server(pool: str) -> dict[str, str]:
 
 def router() -> dict[str, str]:
     """What the router's pods are known by."""
-    return {"app.kubernetes.io/name": "ollama-router"}
+    return {"app.kubernetes.io/name": ROUTER}
 
 
 def tolerations(pool: str, *, gpu: bool) -> list[TolerationArgs]:

@@ -9,9 +9,9 @@ from pulumi.runtime.config import is_config_secret
 
 from components.fleet import Fleet, FleetArgs
 from infra import stack as stacks
-from infra.config import FleetConfig, parse
-from infra.plan.build import build
+from infra.plan.build import decide
 from infra.plan.model import FleetPlan
+from infra.plan.naming import ROUTER
 from infra.problem import Problem, Severity, error, has_errors
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ def plan_of_config() -> FleetPlan:
         )
     try:
         raw: Any = pulumi.Config("ollama-fleet").require_object("fleet")
-        parsed = parse(stacks.extended(raw, ROOT))
+        fleet = stacks.extended(raw, ROOT)
     except stacks.UnreadableError as unreadable:
         raise pulumi.RunError(refusal([unreadable.problem])) from None
     except pulumi.ConfigTypeError:
@@ -64,12 +64,7 @@ def plan_of_config() -> FleetPlan:
         raise pulumi.RunError(
             refusal([error(stacks.KEY, "the stack has no such config", "copy Pulumi.dev.yaml to Pulumi.<stack>.yaml")])
         ) from None
-    return build(
-        parsed.config or FleetConfig(),
-        stack=pulumi.get_stack(),
-        project=pulumi.Config("gcp").get("project"),
-        problems=parsed.problems,
-    )
+    return decide(fleet, stack=pulumi.get_stack(), project=pulumi.Config("gcp").get("project"))
 
 
 def line(problem: Problem) -> str:
@@ -111,6 +106,6 @@ def commands(plan: FleetPlan) -> list[str]:
     place = f"--location {plan.cluster.location} --project {plan.cluster.project}"
     return [
         f"gcloud container clusters get-credentials {plan.cluster.name} {place} --dns-endpoint",
-        f"kubectl -n {plan.namespace} port-forward service/ollama-router 8080:80 & sleep 2; {chat}",
+        f"kubectl -n {plan.namespace} port-forward service/{ROUTER} 8080:80 & sleep 2; {chat}",
         f"kubectl -n {plan.namespace} describe pods -l app.kubernetes.io/name=ollama",
     ]

@@ -41,10 +41,9 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 from components import labels
 from infra.names import fingerprint
 from infra.plan.model import RouterPlan
+from infra.plan.naming import ROUTER, ROUTES
 from router.envoy import Setup, render
 
-NAME = "ollama-router"
-ROUTES = "ollama-routes"
 CONFIGURATION = "/etc/envoy"
 ADMIN_PORT = 9901
 USER = 65532
@@ -81,13 +80,13 @@ class Router(pulumi.ComponentResource):
 
         files = render(plan.routes, Setup(port=plan.port, admin_port=ADMIN_PORT, directory=CONFIGURATION))
         account = ServiceAccount(
-            f"{name}-account", metadata=metadata(NAME), automount_service_account_token=False, opts=child
+            f"{name}-account", metadata=metadata(ROUTER), automount_service_account_token=False, opts=child
         )
         ConfigMap(f"{name}-routes", metadata=metadata(ROUTES), data={"routes.toml": plan.routes}, opts=child)
-        configuration = ConfigMap(f"{name}-configuration", metadata=metadata(NAME), data=files, opts=child)
+        configuration = ConfigMap(f"{name}-configuration", metadata=metadata(ROUTER), data=files, opts=child)
         Deployment(
             f"{name}-deployment",
-            metadata=metadata(NAME),
+            metadata=metadata(ROUTER),
             spec=DeploymentSpecArgs(
                 replicas=plan.replicas,
                 selector=LabelSelectorArgs(match_labels=own),
@@ -105,17 +104,17 @@ class Router(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        service_metadata = metadata(NAME)
+        service_metadata = metadata(ROUTER)
         if plan.settings.expose == "internal":
             service_metadata.annotations = {"networking.gke.io/load-balancer-type": "Internal"}
         self.service = Service(f"{name}-service", metadata=service_metadata, spec=_service(plan, own), opts=child)
         PodDisruptionBudget(
             f"{name}-disruption-budget",
-            metadata=metadata(NAME),
+            metadata=metadata(ROUTER),
             spec=PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=LabelSelectorArgs(match_labels=own)),
             opts=child,
         )
-        self.endpoint = pulumi.Output.concat("http://", NAME, ".", namespace, ".svc.cluster.local")
+        self.endpoint = pulumi.Output.concat("http://", ROUTER, ".", namespace, ".svc.cluster.local")
         self.register_outputs({"endpoint": self.endpoint})
 
 

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 
 from infra import stack as stacks
-from infra.config import FleetConfig, parse
-from infra.plan.build import build
+from infra.plan.build import decide
 from infra.plan.model import FleetPlan
 from infra.problem import Problem, Severity
 
@@ -43,5 +42,4 @@ def read_stack(arguments: argparse.Namespace) -> stacks.Stack:
 
 def plan_of(stack: stacks.Stack) -> FleetPlan:
     """The plan of a stack, with the problems of reading it."""
-    parsed = parse(stack.fleet)
-    return build(parsed.config or FleetConfig(), stack=stack.name, project=stack.project, problems=parsed.problems)
+    return decide(stack.fleet, stack=stack.name, project=stack.project)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from infra.catalogue import Catalogue, load
-from infra.config import FleetConfig, tidy
+from infra.config import FleetConfig, parse, tidy
 from infra.plan import (
     cluster,
     cost,
@@ -21,6 +21,16 @@ from infra.plan import (
 from infra.plan.draft import Draft
 from infra.plan.model import FleetPlan
 from infra.problem import Problem
+
+
+def decide(fleet: object, *, stack: str, project: str | None, catalogue: Catalogue | None = None) -> FleetPlan:
+    """The plan of a fleet object as YAML or Pulumi hands it over, with every problem of reading it.
+
+    Never raises: of a file that cannot be understood the plan is empty but for its problems.
+    """
+    parsed = parse(fleet)
+    config = parsed.config or FleetConfig()
+    return build(config, stack=stack, project=project, problems=parsed.problems, catalogue=catalogue)
 
 
 def build(

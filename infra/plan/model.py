@@ -6,9 +6,10 @@ hardware, money or versions elsewhere adds a field here instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from typing import Literal
 
 from infra.config.model import Replicas, Router
@@ -379,10 +380,11 @@ class FleetPlan:
     problems: tuple[Problem, ...]
     checked: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
-    _by_name: dict[str, PoolPlan] = field(default_factory=dict, repr=False, compare=False)
 
     def pool(self, name: str) -> PoolPlan:
         """The pool of that name; raises KeyError."""
-        if not self._by_name:
-            self._by_name.update({pool.name: pool for pool in self.pools})
         return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, PoolPlan]:
+        return {pool.name: pool for pool in self.pools}

@@ -12,6 +12,7 @@ NODE_POOL_LENGTH = 40
 SERVICE_ACCOUNT_LENGTH = 30
 CLUSTER_LENGTH = 40
 ROUTER = "ollama-router"
+"""Of everything that the router consists of, and the label of its pods."""
 ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
 PREPARE = "ollama-prepare"

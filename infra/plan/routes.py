@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from infra.config import FleetConfig
 from infra.plan.model import OLLAMA_PORT, AliasPlan, ModelPlan, PoolPlan
+from infra.plan.naming import OVERRIDE
 
-HEADER = (
-    "# Written by `pulumi up`: edits here are overwritten. Hand edits go to the ConfigMap ollama-routes-override.\n"
-)
+HEADER = f"# Written by `pulumi up`: edits here are overwritten. Hand edits go to the ConfigMap {OVERRIDE}.\n"
 
 
 def address(config: FleetConfig, pool: str, *, workload: str, namespace: str) -> str:

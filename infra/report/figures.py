@@ -48,13 +48,13 @@ def span(least: str, most: str, joint: str = "..") -> str:
 
 
 def monthly(plan: FleetPlan, hourly: Money, joint: str = "..") -> str:
-    """USD per month, whole, at minimum and maximum: `134..2,567`."""
-    hours = plan.cost.hours_per_month if plan.cost else 0
-    return span(f"{hourly.minimum * hours:,.0f}", f"{hourly.maximum * hours:,.0f}", joint)
+    """USD per month, whole, at minimum and maximum: `132..2,556`."""
+    least, most = (plan.cost.monthly(end) if plan.cost else 0 for end in (hourly.minimum, hourly.maximum))
+    return span(f"{least:,.0f}", f"{most:,.0f}", joint)
 
 
 def per_hour(hourly: Money, joint: str = "..") -> str:
-    """USD per hour at minimum and maximum: `0.18..3.52`."""
+    """USD per hour at minimum and maximum: `0.18..3.50`."""
     return span(f"{hourly.minimum:,.2f}", f"{hourly.maximum:,.2f}", joint)
 
 

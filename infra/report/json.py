@@ -137,11 +137,11 @@ DERIVED: dict[type, Callable[[Any], dict[str, Any]]] = {
 
 
 def _plain(value: Any) -> Any:
-    """Dataclasses and config sections with all their public fields, whatever they will be."""
+    """Dataclasses and config sections with all their fields, whatever they will be."""
     if is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in fields(value) if not field.name.startswith("_")]
         derived = DERIVED.get(type(value))
-        return {_key(value, name): _plain(getattr(value, name)) for name in names} | (derived(value) if derived else {})
+        own = {_key(value, field.name): _plain(getattr(value, field.name)) for field in fields(value)}
+        return own | (derived(value) if derived else {})
     if isinstance(value, BaseModel):
         return {_key(value, name): _plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, Mapping):

@@ -10,8 +10,7 @@ from typing import Any
 
 from components.program import main
 from infra import stack as stacks
-from infra.config import FleetConfig, parse
-from infra.plan.build import build
+from infra.plan.build import decide
 from infra.plan.model import FleetPlan
 from infra.problem import has_errors
 from infra.recorder import Recording, record
@@ -54,8 +53,7 @@ class Program:
 
 def plan_of(fleet: Mapping[str, Any], *, stack: str = "dev", project: str | None = PROJECT) -> FleetPlan:
     """The plan of a fleet object."""
-    parsed = parse(fleet)
-    return build(parsed.config or FleetConfig(), stack=stack, project=project, problems=parsed.problems)
+    return decide(fleet, stack=stack, project=project)
 
 
 def run(fleet: Any, *, stack: str = "dev", known: bool = True, config: Mapping[str, str] | None = None) -> Recording:

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from infra.catalogue import Catalogue, load
-from infra.config import FleetConfig, parse
-from infra.plan.build import build
+from infra.plan import build
 from infra.plan.model import FleetPlan
 from infra.problem import Problem
 
@@ -56,11 +55,8 @@ Problems = Callable[..., tuple[Problem, ...]]
 
 
 def decide(fleet: Any, *, project: str | None = "example-project", catalogue: Catalogue | None = None) -> FleetPlan:
-    """Parse and decide, as the `fleet` tool does."""
-    parsed = parse(fleet)
-    return build(
-        parsed.config or FleetConfig(), stack="dev", project=project, problems=parsed.problems, catalogue=catalogue
-    )
+    """The plan of a fleet object, as the `fleet` tool makes it."""
+    return build.decide(fleet, stack="dev", project=project, catalogue=catalogue)
 
 
 @pytest.fixture

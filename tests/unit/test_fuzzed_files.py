@@ -11,9 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from infra import stack as stacks
-from infra.config import FleetConfig, parse
+from infra.commands.common import plan_of
 from infra.names import canonical_model
-from infra.plan.build import build
 from infra.plan.model import FleetPlan
 from infra.problem import Severity
 from tests.unit.conftest import GOOD, decide
@@ -167,8 +166,7 @@ def through_a_file(folder: Path, text: str | bytes) -> FleetPlan | None:
         assert refused.message
         assert refused.remedy
         return None
-    parsed = parse(stack.fleet)
-    return build(parsed.config or FleetConfig(), stack=stack.name, project=stack.project, problems=parsed.problems)
+    return plan_of(stack)
 
 
 @given(text=st.one_of(st.text(max_size=200), st.binary(max_size=200)))

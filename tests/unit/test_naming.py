@@ -54,11 +54,8 @@ def test_a_pool_may_not_take_the_fleets_own_names(problems_of: Problems, good: d
 
 
 def test_a_long_stack_name_stays_within_googles_label(good: dict) -> None:
-    from infra.config import parse
-    from infra.plan.build import build
+    from infra.plan.build import decide
 
-    config = parse(good).config
-    assert config is not None
-    cluster = build(config, stack="x" * 100, project="p").cluster
+    cluster = decide(good, stack="x" * 100, project="p").cluster
     assert cluster is not None
     assert all(len(value) <= 63 for value in cluster.labels.values())

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from infra import stack
-from infra.config import FleetConfig, parse
-from infra.plan.build import build
+from infra.commands import common
+from infra.plan.build import decide
 from infra.plan.model import FleetPlan, Verdict
 from infra.problem import Severity, error, warning
 from infra.report import figures, markdown, text
@@ -41,16 +41,12 @@ HOSTILE = (
 
 
 def plan_of(fleet: dict[str, Any], project: str | None = "example-project") -> FleetPlan:
-    parsed = parse(fleet)
-    return build(parsed.config or FleetConfig(), stack="test", project=project, problems=parsed.problems)
+    return decide(fleet, stack="test", project=project)
 
 
 @pytest.fixture(scope="module")
 def dev() -> FleetPlan:
-    read = stack.read(ROOT, "dev")
-    parsed = parse(read.fleet)
-    assert parsed.config is not None
-    return build(parsed.config, stack=read.name, project=read.project, problems=parsed.problems)
+    return common.plan_of(stack.read(ROOT, "dev"))
 
 
 def words(rendered: str) -> list[str]:
@@ -70,7 +66,6 @@ def hostile(plan: FleetPlan, evil: str) -> FleetPlan:
         models=(model, *plan.models[1:]),
         aliases=(alias,),
         problems=(error(evil, evil, evil), warning(evil, evil)),
-        _by_name={},
     )
 
 
@@ -219,7 +214,7 @@ def test_a_model_says_what_its_user_will_notice(dev: FleetPlan) -> None:
     tight = replace(pools["m60"], memory=replace(pools["m60"].memory, verdict=Verdict.TIGHT))
     unknown = replace(dev.models[0], known=False)
     plan = replace(dev, pools=(pools["a100"], pools["k80"], tight, pools["t4"]), models=(unknown, *dev.models[1:]))
-    rendered = text.render(replace(plan, _by_name={}), width=200)
+    rendered = text.render(plan, width=200)
     for remark in ("asleep: 4-6 min to start, $0.", "shares llama3.2:3b", "tight on m60; as the file says"):
         assert remark in rendered
     assert re.search(r"assistant +splits 90 % llama3.2:3b, 10 % gemma3:4b", rendered)
