@@ -39,7 +39,7 @@ class GoogleGpu(Fact):
     successor: str | None = None  # a GPU that Google goes on selling and that holds whatever this one holds
     provisioning: str | None = None  # a restriction in words, "Spot or Dynamic Workload Scheduler only"
     zones: frozenset[Zone] = frozenset()
-    minimum_gke: str | None = None
+    minimum_gke: str | None = None  # the first version of GKE that has it
 
     @model_validator(mode="after")
     def _state_has_its_day(self) -> "GoogleGpu":
@@ -53,10 +53,8 @@ class Gpu(Fact):
 
     title: str
     memory_title: str
-    architecture: str
     compute: Version | None = None  # left out: no GPU
     memory_mib: int = Field(ge=0)
-    devices_per_board: int = Field(default=1, ge=1)
     first_driver: int | None = None  # the first driver branch that knows the card
     last_driver: int | None = None  # None: NVIDIA still supports it in the current branch
     default_driver: str | None = None  # branch (R580) or exact version
@@ -128,7 +126,7 @@ class Model(Fact):
     family: str
     kind: Literal["chat", "embedding"] = "chat"
     size_gb: float = Field(gt=0)  # decimal GB of the weights on disk
-    quantization: str
+    quantization: str  # of that file: says which one the size is of
     max_context: int = Field(ge=1)
     shape: Shape
     single_parallel: bool = False  # Ollama forces OLLAMA_NUM_PARALLEL to 1 for this family
@@ -174,8 +172,7 @@ class Image(Fact):
     maximum_compute: Version | None = None
     version: Version | None = None  # the Ollama version that a fork stands for, where its tags do not say
     drivers: tuple[int, ...] = ()  # the only driver branches it works with; empty: by the floors
-    flash_attention: bool = True
-    quantized_kv_cache: bool = True
+    flash_attention: bool = True  # and with it a quantised KV cache
     missing_routes: tuple[str, ...] = ()
     size_gb: float  # on disk, unpacked
     note: str | None = None
@@ -230,7 +227,6 @@ class RegionPrices(BaseModel):
     disks: dict[str, Price] = {}  # USD per GiB and month
     cluster: Price
     nat_gateway: Price  # per hour and VM, up to 32 VMs
-    nat_data: Price  # per GiB processed
     load_balancer: Price
     address: Price
 

@@ -43,8 +43,8 @@ def is_gone(gpu: Gpu) -> bool:
     return gpu.google is not None and gpu.google.state in (Availability.WITHDRAWN, Availability.NEVER)
 
 
-def availability(name: str, pool: Pool, gpu: Gpu) -> Iterator[Problem]:
-    """What Google Cloud sells, sells until a day, and does not sell."""
+def availability(name: str, pool: Pool, gpu: Gpu, *, existing: bool) -> Iterator[Problem]:
+    """What Google Cloud sells, sells until a day, does not sell, or not to an older `existing` cluster."""
     if pool.site is not None or gpu.google is None:
         return
     here, google = place("pools", name, "gpu"), gpu.google
@@ -76,6 +76,12 @@ def availability(name: str, pool: Pool, gpu: Gpu) -> Iterator[Problem]:
             here,
             f"Google ends its support of the {gpu.title} on {google.ends}",
             f"plan a newer card: {google.successor} holds the same models" if google.successor else "plan a newer card",
+        )
+    if google.minimum_gke and existing:
+        yield warning(
+            here,
+            f"the {gpu.title} needs GKE {google.minimum_gke} or newer, and the version of the cluster is not checked",
+            "compare it: gcloud container clusters describe NAME --format='value(currentMasterVersion)'",
         )
     if google.provisioning and not pool.spot:
         yield warning(

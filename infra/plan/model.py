@@ -226,6 +226,11 @@ class PoolPlan:
         """Whether it may have no pod and no node."""
         return self.replicas.min == 0
 
+    @property
+    def takes_turns(self) -> bool:
+        """Whether its models push each other out of the GPU's memory."""
+        return self.loading == "onDemand" and sum(one.shares is None for one in self.residents) > 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan:
@@ -384,6 +389,12 @@ class FleetPlan:
     def pool(self, name: str) -> PoolPlan:
         """The pool of that name; raises KeyError."""
         return self._by_name[name]
+
+    def wake_cost(self, pool: PoolPlan) -> float | None:
+        """USD of one node of a pool that is started, and removed when it was not needed again; None without a price."""
+        if pool.nodes is None or pool.nodes.hourly is None:
+            return None
+        return pool.nodes.hourly * self.wake_billed_minutes / 60
 
     @cached_property
     def _by_name(self) -> Mapping[str, PoolPlan]:

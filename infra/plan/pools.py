@@ -53,12 +53,13 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     if gpu is None:
         return None, [checks.unknown_gpu(catalogue, name, pool)]
     driver = compatibility.driver(catalogue, pool, gpu)
+    gke = inputs.config.gke
     site = inputs.config.sites.get(pool.site or "")
     # our servers turn Vulkan off; a server that somebody else runs has it as Ollama comes
     theirs = site is not None and site.kind == "endpoints"
     runtime, judgement = compatibility.runtime(catalogue, pool, gpu, driver.branch, vulkan=theirs)
     problems = [
-        *checks.availability(name, pool, gpu),
+        *checks.availability(name, pool, gpu, existing=gke is not None and gke.cluster is not None),
         *compatibility.check(catalogue, name, pool, gpu, driver, runtime, judgement),
         *checks.options(name, pool, gpu),
         *checks.too_old(inputs.known, name, models, runtime),

@@ -17,12 +17,12 @@ CLUSTER_CA: Final = base64.b64encode(b"-----BEGIN CERTIFICATE-----\nrecorded\n--
 CLUSTER_ENDPOINT: Final = "203.0.113.10"
 ADDRESS: Final = "203.0.113.20"
 
-# The kinds of our objects that have no namespace; any other kind gets one, as the API server does it.
-_CLUSTER_SCOPED: Final = frozenset(
+CLUSTER_SCOPED: Final = frozenset(
     {
         "APIService",
         "ClusterRole",
         "ClusterRoleBinding",
+        "CSIDriver",
         "CustomResourceDefinition",
         "IngressClass",
         "MutatingWebhookConfiguration",
@@ -37,6 +37,7 @@ _CLUSTER_SCOPED: Final = frozenset(
         "ValidatingWebhookConfiguration",
     }
 )
+"""The kinds of objects that have no namespace; any other kind gets one, as the API server does it."""
 
 
 def computed(type_: str, name: str, urn: str, inputs: Mapping[str, Any], *, project: str) -> tuple[str, dict[str, Any]]:
@@ -69,7 +70,7 @@ def _kubernetes(kind: str, name: str, digest: str, urn: str, inputs: Mapping[str
     named = str(metadata.get("name") or f"{name}-{digest[:8]}")
     outputs: dict[str, Any] = {"metadata": {"name": named, "uid": str(uuid.uuid5(uuid.NAMESPACE_URL, urn))}}
     identifier = named
-    if kind not in _CLUSTER_SCOPED:
+    if kind not in CLUSTER_SCOPED:
         namespace = str(metadata.get("namespace") or "default")
         outputs["metadata"]["namespace"] = namespace
         identifier = f"{namespace}/{named}"

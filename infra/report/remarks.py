@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from infra.plan.model import FleetPlan, ModelPlan, Nodes, PoolPlan, Resident, Verdict
+from infra.plan.model import FleetPlan, ModelPlan, PoolPlan, Resident, Verdict
 from infra.report.figures import gib, ollama_size, span
 
 STRAINED = {Verdict.TIGHT: "tight on", Verdict.TOO_LARGE: "more than fits on"}
@@ -30,10 +30,10 @@ def remarks(plan: FleetPlan, model: ModelPlan) -> tuple[str, ...]:
     first = _first(plan, model)
     found = []
     if first is not None and first.sleeps:
-        found.append(asleep(plan, first.nodes))
+        found.append(asleep(plan, first))
     if model.shares:
         found.append(f"shares {model.shares}")
-    if first is not None and first.loading == "onDemand" and sum(not one.shares for one in first.residents) > 1:
+    if first is not None and first.takes_turns:
         found.append(f"takes turns on {first.name}")
     pools = [pool for name in model.route if (pool := _pool(plan, name)) is not None]
     found += [f"{STRAINED[pool.memory.verdict]} {pool.name}" for pool in pools if pool.memory.verdict in STRAINED]
@@ -42,11 +42,11 @@ def remarks(plan: FleetPlan, model: ModelPlan) -> tuple[str, ...]:
     return tuple(found)
 
 
-def asleep(plan: FleetPlan, nodes: Nodes | None) -> str:
+def asleep(plan: FleetPlan, pool: PoolPlan) -> str:
     """How long a sleeping pool takes to serve once it is scaled up, and what such a start costs."""
     wake = span(f"{plan.wake_minutes[0]:g}", f"{plan.wake_minutes[1]:g}", "-")
-    cost = f", ${nodes.hourly * plan.wake_billed_minutes / 60:,.2f} a start" if nodes and nodes.hourly else ""
-    return f"asleep: {wake} min to start{cost}"
+    cost = plan.wake_cost(pool)
+    return f"asleep: {wake} min to start" + (f", ${cost:,.2f} a start" if cost else "")
 
 
 def _pool(plan: FleetPlan, name: str) -> PoolPlan | None:

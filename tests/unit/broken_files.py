@@ -1446,6 +1446,15 @@ CASES: tuple[Case, ...] = (
         "H100 one by one", {"pools/t4/gpu": "h100"}, "fleet.pools.t4.gpu", "restricts the H100", "spot: true", "warning"
     ),
     Case(
+        "a GPU that an older cluster may not have",
+        {"pools/t4/gpu": "rtx-pro-6000", "gke/cluster": "shared"},
+        "fleet.pools.t4.gpu",
+        "needs GKE 1.34",
+        "gcloud container clusters describe",
+        "warning",
+        alone=False,
+    ),
+    Case(
         "a proxy with credentials",
         {"proxy": {"https": f"http://me:{PASSWORD}@proxy:3128"}},
         "fleet.proxy.https",

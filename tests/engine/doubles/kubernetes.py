@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from infra.recorder.outputs import CLUSTER_SCOPED
 from tests.engine.doubles.diff import Change, Verdict, verdict_by
 from tests.engine.doubles.provider import ProviderDouble, RefusedError, Subject, digest
 from tests.engine.doubles.values import UNKNOWN, Properties, is_secret
@@ -20,25 +21,6 @@ SECRET = "kubernetes:core/v1:Secret"
 
 # What a fresh cluster has.
 _NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
-
-_CLUSTER_SCOPED = {
-    "APIService",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "CSIDriver",
-    "CustomResourceDefinition",
-    "IngressClass",
-    "MutatingWebhookConfiguration",
-    "Namespace",
-    "Node",
-    "PersistentVolume",
-    "PriorityClass",
-    "RuntimeClass",
-    "StorageClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingWebhookConfiguration",
-}
 
 _IDENTITY = ("metadata.name", "metadata.namespace")
 _REPLACING = {
@@ -174,7 +156,7 @@ def _key(subject: Subject) -> tuple[str, str]:
 
 
 def _namespaced(subject: Subject) -> bool:
-    return subject.type.rsplit(":", 1)[-1] not in _CLUSTER_SCOPED
+    return subject.type.rsplit(":", 1)[-1] not in CLUSTER_SCOPED
 
 
 def _plural(subject: Subject) -> str:
