@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from infra.visible import visible
+
 
 class Severity(StrEnum):
     """An error stops `up`; a warning is printed and lets it pass."""
@@ -27,12 +29,17 @@ class Problem:
 
 def error(place: str, message: str, remedy: str) -> Problem:
     """An error always has a remedy: a message without one leaves its reader where they were."""
-    return Problem(severity=Severity.ERROR, place=place, message=message, remedy=remedy)
+    return _problem(Severity.ERROR, place, message, remedy)
 
 
 def warning(place: str, message: str, remedy: str = "") -> Problem:
     """Something that passes, and that the reader should know before `up`."""
-    return Problem(severity=Severity.WARNING, place=place, message=message, remedy=remedy)
+    return _problem(Severity.WARNING, place, message, remedy)
+
+
+def _problem(severity: Severity, place: str, message: str, remedy: str) -> Problem:
+    # names of files and of models stand in all three, and Pulumi prints them as they are
+    return Problem(severity=severity, place=visible(place), message=visible(message), remedy=visible(remedy))
 
 
 def has_errors(problems: tuple[Problem, ...] | list[Problem]) -> bool:

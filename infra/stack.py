@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +16,7 @@ from infra.problem import Problem, error
 KEY = "ollama-fleet:fleet"
 PROJECT_KEY = "gcp:project"
 EXTENDS = "extends"
+MOST_BYTES = 8 * 2**20
 MOST_VALUES = 200_000
 """Values in one file: anchors can make a small file stand for billions."""
 MOST_DEPTH = 60
@@ -55,7 +57,8 @@ class Stack:
     def project(self) -> str | None:
         """The Google Cloud project of the stack."""
         value = self.settings.get(PROJECT_KEY)
-        return value if isinstance(value, str) and value else None
+        # Pulumi's config knows texts only, and takes `123` for one
+        return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value else None
 
 
 def stacks(folder: Path) -> list[str]:
@@ -122,17 +125,19 @@ def load_yaml(path: Path) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    text = _text(path)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # the warning would print lines of the file
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UnreadableError(
-            error(path.name, "there is no such file", "check the name, relative to the project's folder")
-        ) from None
-    except (OSError, UnicodeDecodeError, ValueError) as failure:
-        reason = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8 text"
-        raise UnreadableError(error(path.name, f"the file cannot be read: {reason}", "mend the file")) from None
-    try:
-        return _plain(YAML(typ="safe", pure=True).load(text), path.name)
+        tree = yaml.compose(text)
+        if tree is None:
+            return None
+        size, depth = _extent(tree, {})
+        if size > MOST_VALUES or depth > MOST_DEPTH:
+            raise UnreadableError(
+                error(path.name, "the file is too large or too deep", "check its anchors and aliases")
+            )
+        return _plain(yaml.constructor.construct_document(tree), path.name)
     except MarkedYAMLError as failure:
         mark = failure.problem_mark or failure.context_mark
         where = f"{path.name}:{mark.line + 1}:{mark.column + 1}" if mark else path.name
@@ -144,6 +149,27 @@ def load_yaml(path: Path) -> Any:
         ) from None
 
 
+def _text(path: Path) -> str:
+    """The text of a file of ours: not one without end, and none that waits for its writer."""
+    try:
+        if not path.is_dir() and path.exists() and not path.is_file():
+            raise UnreadableError(error(path.name, "it is not a plain file", "name a YAML file"))
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UnreadableError(
+                error(path.name, f"the file has more than {MOST_BYTES >> 20} MiB", "name a file of stack or fleet keys")
+            )
+        return content.decode("utf-8")
+    except FileNotFoundError:
+        raise UnreadableError(
+            error(path.name, "there is no such file", "check the name, relative to the project's folder")
+        ) from None
+    except (OSError, ValueError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8 text"
+        raise UnreadableError(error(path.name, f"the file cannot be read: {reason}", "mend the file")) from None
+
+
 def _in_plain_words(message: str) -> tuple[str, str]:
     """Cause and remedy of a parser's message, with nothing of the file in them."""
     for pattern, cause, remedy in NOT_YAML:
@@ -153,27 +179,42 @@ def _in_plain_words(message: str) -> tuple[str, str]:
     return (what[0] if what else "the parser does not say why"), "check it with any YAML linter"
 
 
+def _extent(node: Any, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """How many values a node stands for once every alias and merge key is followed, and how deep they lie.
+
+    Reckoned on the nodes, each once: ruamel follows merge keys by copying, which a small file can make endless.
+    """
+    if id(node) not in known:
+        known[id(node)] = (MOST_VALUES + 1, MOST_DEPTH + 1)  # for a node inside itself
+        inner = node.value if isinstance(node.value, list) else []
+        extents = [_extent(one, known) for item in inner for one in (item if isinstance(item, tuple) else (item,))]
+        known[id(node)] = (
+            1 + sum(size for size, _ in extents),
+            1 + max((depth for _, depth in extents), default=0),
+        )
+    return known[id(node)]
+
+
 def _plain(value: Any, name: str) -> Any:
-    """Only JSON's types, bounded in number and depth."""
-    count = 0
-
-    def visit(inner: Any, depth: int) -> Any:
-        nonlocal count
-        count += 1
-        if count > MOST_VALUES or depth > MOST_DEPTH:
-            raise UnreadableError(error(name, "the file is too large or too deep", "check its anchors and aliases"))
-        if isinstance(inner, Mapping):
-            return {_key(key): visit(item, depth + 1) for key, item in inner.items()}
-        if isinstance(inner, (list, tuple, set)):
-            return [visit(item, depth + 1) for item in inner]
-        if isinstance(inner, float) and not math.isfinite(inner):
-            return str(inner)
-        return inner if inner is None or isinstance(inner, (str, bool, int, float)) else str(inner)
-
-    return visit(value, 0)
+    """Only JSON's types."""
+    if isinstance(value, Mapping):
+        plain = {_key(key): _plain(item, name) for key, item in value.items()}
+        if len(plain) < len(value):
+            twice = next(key for key, number in Counter(map(_key, value)).items() if number > 1)
+            raise UnreadableError(
+                error(name, f"the key {shown(twice)} stands twice, with quotes and without", "keep one of the two")
+            )
+        return plain
+    if isinstance(value, (list, tuple, set)):
+        return [_plain(item, name) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (str, bool, int, float)) else str(value)
 
 
 def _key(key: Any) -> str:
+    if key is None:
+        return "null"
     if isinstance(key, bool):
         return str(key).lower()
     return key.isoformat() if isinstance(key, date) else str(key)

@@ -1,6 +1,7 @@
 """What every command does first: choose the stack, read it, decide."""
 
 import argparse
+import io
 import os
 import sys
 from pathlib import Path
@@ -24,6 +25,13 @@ def say_errors(problems: tuple[Problem, ...]) -> int:
         if problem.severity is Severity.ERROR:
             say(problem)
     return ERRORS
+
+
+def write(document: str) -> None:
+    """A document on standard output, in UTF-8 whatever the locale says: Markdown and YAML are read so."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(document)
 
 
 def add_stack_option(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from infra.commands import recorded
 
     try:
-        sys.stdout.write(render(recorded.recording(arguments)))
+        common.write(render(recorded.recording(arguments)))
     except recorded.RefusedError as refused:
         return common.say_errors(refused.problems)
     return common.OK

@@ -1,7 +1,6 @@
 """`fleet plan`: the plan and its problems. No account, no network, no Pulumi."""
 
 import argparse
-import sys
 
 from infra.commands import common
 from infra.problem import has_errors
@@ -23,11 +22,11 @@ def run(arguments: argparse.Namespace) -> int:
         case "json":
             from infra.report import json
 
-            sys.stdout.write(json.render(plan))
+            common.write(json.render(plan))
         case "markdown":
             from infra.report import markdown
 
-            sys.stdout.write(markdown.render(plan))
+            common.write(markdown.render(plan))
         case _:
             from infra.report import text
 

@@ -1,7 +1,6 @@
 """`fleet resources`: every resource that the program registers, as JSON. No account."""
 
 import argparse
-import sys
 
 from infra.commands import common
 
@@ -18,7 +17,7 @@ def run(arguments: argparse.Namespace) -> int:
     from infra.commands import recorded
 
     try:
-        sys.stdout.write(recorded.recording(arguments).to_json())
+        common.write(recorded.recording(arguments).to_json())
     except recorded.RefusedError as refused:
         return common.say_errors(refused.problems)
     return common.OK

@@ -2,8 +2,8 @@
 
 import argparse
 import json
-import sys
 
+from infra.commands import common
 from infra.config import FleetConfig
 
 HELP = "the JSON Schema of ollama-fleet:fleet, for editors and other tools"
@@ -18,5 +18,5 @@ def run(_arguments: argparse.Namespace) -> int:
     schema = FleetConfig.model_json_schema(by_alias=True) | {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     # read by infra.stack before the typed file begins
     schema["properties"]["extends"] = {"type": "string", "description": "A file of fleet keys that this one goes over."}
-    sys.stdout.write(json.dumps(schema, indent=2, sort_keys=True) + "\n")
+    common.write(json.dumps(schema, indent=2, sort_keys=True) + "\n")
     return 0

@@ -194,6 +194,8 @@ def _cidr(value: str) -> str:
 def _input(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise refuse("an input is a text or a number", "write it in quotes")
+    if isinstance(value, int) and abs(value) > 10**30:
+        raise refuse(f"{shown(value)} is no input", "write it in quotes")
     return str(value)
 
 

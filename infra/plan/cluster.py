@@ -1,15 +1,19 @@
 """The cluster on Google Cloud: its own or an existing one, its network and its system nodes."""
 
+import re
 from collections.abc import Sequence
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig
+from infra.config.types import shown
 from infra.names import DNS_LABEL_LENGTH, short
 from infra.plan import cost, naming, nodes
 from infra.plan.model import ClusterPlan, NetworkPlan, PoolPlan
 from infra.problem import Problem, error
 
 DEFAULT_NAMESPACE = "ollama"
+PROJECT_ID = re.compile(r"([a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]")
+"""With its domain before a colon where an organisation of old has one."""
 
 
 def namespace(config: FleetConfig) -> str:
@@ -31,6 +35,14 @@ def build(
                 "gcp:project",
                 "the stack names no Google Cloud project",
                 "write gcp:project: YOUR-PROJECT-ID below config",
+            )
+        )
+    elif not PROJECT_ID.fullmatch(project):
+        problems.append(
+            error(
+                "gcp:project",
+                f"{shown(project)} is not the id of a Google Cloud project",
+                "write its id, not its name or number: 6 to 30 of lower-case letters, digits and -, a letter first",
             )
         )
     project = project or "missing-project"

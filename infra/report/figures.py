@@ -4,25 +4,10 @@ Every function returns plain text for people, with no markup and no escapes of i
 passed on as it stands: `visible` and the format's own escaping are the caller's.
 """
 
-import unicodedata
-
 from infra.plan.model import FleetPlan, Money
 from infra.problem import Problem, Severity
 
 GIB = 2**30
-INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Control, format (text direction among them), surrogate and line separator characters."""
-
-
-def visible(text: str) -> str:
-    """`text` on one line, harmless to a terminal: every character that shows nothing is written as its escape."""
-    if text.isprintable():
-        return text
-    text = " ".join(text.splitlines())
-    return "".join(
-        letter.encode("unicode_escape").decode() if unicodedata.category(letter) in INVISIBLE else letter
-        for letter in text
-    )
 
 
 def gib(size: int) -> str:

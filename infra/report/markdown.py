@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from infra.plan.model import FleetPlan
 from infra.problem import Severity
 from infra.report import figures, hardware, remarks
+from infra.visible import visible
 
 SPECIAL = re.compile(r"[&<>|`*_\[\]\\~#@$!]")
 NOTIFYING = re.compile(r"(?<![A-Za-z0-9_])(@)(?=[A-Za-z0-9])|(#)(?=\d)")
@@ -34,13 +35,13 @@ def render(plan: FleetPlan) -> str:
 
 def escape(text: str) -> str:
     """`text` as plain text of a paragraph or a table cell. Entities, since no syntax of Markdown begins with one."""
-    apart = NOTIFYING.sub(lambda found: found[0] + NOTHING, figures.visible(text))
+    apart = NOTIFYING.sub(lambda found: found[0] + NOTHING, visible(text))
     return SPECIAL.sub(lambda found: f"&#{ord(found[0])};", apart)
 
 
 def code(text: str) -> str:
     """`text` as code, where GitHub looks for no mention; as HTML, since a backtick or pipe would end a code span."""
-    return f"<code>{SPECIAL.sub(lambda found: f'&#{ord(found[0])};', figures.visible(text))}</code>"
+    return f"<code>{SPECIAL.sub(lambda found: f'&#{ord(found[0])};', visible(text))}</code>"
 
 
 def _verdict(plan: FleetPlan) -> str:

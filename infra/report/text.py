@@ -15,8 +15,8 @@ from rich.text import Text
 from infra.plan.model import FleetPlan, PoolPlan, Verdict
 from infra.problem import Problem, Severity
 from infra.report import figures, hardware, remarks
-from infra.report.figures import visible
 from infra.report.table import GAP, Column, Table, hang, laid_out
+from infra.visible import visible
 
 WIDTH_OF_A_PIPE = 120
 COLOURS = {Severity.ERROR: "bold red", Severity.WARNING: "yellow"}

@@ -28,6 +28,13 @@ class Case(NamedTuple):
 
 
 CASES: tuple[Case, ...] = (
+    Case(
+        "an input beyond all bounds",
+        {"models/support-bot/inputs": {"temperature": 16**6000}},
+        "fleet.models.support-bot.inputs.temperature",
+        "a number beyond all bounds",
+        "quotes",
+    ),
     # the shape of the file
     Case("the fleet is a list", {"": ["t4"]}, "fleet", "a list, not a mapping", "write gke"),
     Case("the fleet is empty", {"": None}, "fleet", "nothing, not a mapping", "write gke"),

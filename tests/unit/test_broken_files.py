@@ -83,6 +83,18 @@ def test_every_problem_is_one_line_that_a_terminal_can_show(case: Case) -> None:
         assert not re.search(r"[\x00-\x1f\x7f]", one.place + one.message + one.remedy)
 
 
+@pytest.mark.parametrize("project", ["123", "My Project", "abc", "a" * 31, "-project", "\x1b[31mred"])
+def test_a_project_that_google_would_not_take_is_told(project: str) -> None:
+    (problem,) = [one for one in decide(GOOD, project=project).problems if one.severity is Severity.ERROR]
+    assert problem.place == "gcp:project"
+    assert "is not the id of a Google Cloud project" in problem.message
+    assert "\x1b" not in problem.message
+
+
+def test_a_project_of_an_old_organisation_keeps_its_domain() -> None:
+    assert not [one for one in decide(GOOD, project="example.com:my-project").problems if one.severity == "error"]
+
+
 def test_a_missing_project_is_told_with_the_line_that_sets_it() -> None:
     (problem,) = [one for one in decide(GOOD, project=None).problems if one.severity is Severity.ERROR]
     assert problem.place == "gcp:project"

@@ -23,6 +23,7 @@ from infra.plan.build import decide
 from infra.plan.model import FleetPlan, Verdict
 from infra.problem import Severity, error, warning
 from infra.report import figures, markdown, text
+from infra.visible import visible
 
 to_json = importlib.import_module("infra.report.json")
 
@@ -127,8 +128,8 @@ def test_without_colour_there_is_no_escape_and_with_it_only_the_escapes_differ(d
 def test_hostile_text_is_shown_and_does_nothing_in_a_terminal(dev: FleetPlan, evil: str) -> None:
     for width in (40, 80, 200):
         rendered = text.render(hostile(dev, evil), width=width)
-        assert all(letter == "\n" or figures.visible(letter) == letter for letter in rendered)
-    assert "".join(figures.visible(evil).split()) in "".join(rendered.split())
+        assert all(letter == "\n" or visible(letter) == letter for letter in rendered)
+    assert "".join(visible(evil).split()) in "".join(rendered.split())
     rendered.encode("utf-8")
 
 

@@ -1,5 +1,7 @@
 """Stack files: chosen, read as YAML 1.2, and merged with what they extend."""
 
+import os
+import warnings
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,91 @@ def test_extends_follows_a_chain_with_paths_relative_to_each_file(tmp_path: Path
 def test_null_takes_a_key_of_the_extended_file_out(tmp_path: Path) -> None:
     write(tmp_path, "gke: {location: us-central1-c}\n", "base.yaml")
     assert fleet(tmp_path, "extends: base.yaml\ngke: null") == {"gke": None}
+
+
+def test_a_project_number_is_handed_on_for_the_plan_to_refuse(tmp_path: Path) -> None:
+    write(tmp_path, "config: {gcp:project: 123, ollama-fleet:fleet: {}}")
+    assert stacks.read(tmp_path, "dev").project == "123"
+
+
+DOUBLED = [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]" for level in range(1, 12)]
+MERGED = [f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}" for level in range(1, 12)]
+CHAINED = [
+    f"a{level}: &a{level} {{<<: [{', '.join(f'*a{one}' for one in range(level))}], x{level}: 1}}"
+    for level in range(1, 28)
+]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["a0: &a0 [x]", *DOUBLED, "pools: *a11"],
+        ["a0: &a0 [x]", *DOUBLED, "pools: {? *a11 : x}"],
+        ["a0: &a0 {x: 1}", *MERGED, "pools: *a11"],
+        ["a0: &a0 {x: 1}", *CHAINED, "pools: {<<: *a27}"],
+        ["pools: &a {a: *a}"],
+        ["pools: &a {<<: *a}"],
+        ["pools: " + "[" * 70 + "]" * 70],
+    ],
+    ids=[
+        "aliases",
+        "aliases as a key",
+        "merge keys",
+        "a chain of merge keys",
+        "inside itself",
+        "merges itself",
+        "deep",
+    ],
+)
+def test_a_small_file_that_stands_for_a_huge_one_is_refused_at_once(tmp_path: Path, lines: list[str]) -> None:
+    with pytest.raises(stacks.UnreadableError, match="too large or too deep"):
+        fleet(tmp_path, "\n".join(lines))
+
+
+def test_anchors_and_merge_keys_of_a_usual_file_are_followed(tmp_path: Path) -> None:
+    read = fleet(tmp_path, "pools: {a: &a {gpu: t4, replicas: 1}, b: {<<: *a, replicas: 2}}")
+    assert read == {"pools": {"a": {"gpu": "t4", "replicas": 1}, "b": {"gpu": "t4", "replicas": 2}}}
+
+
+def test_a_key_that_stands_twice_is_refused_with_and_without_quotes(tmp_path: Path) -> None:
+    for keys in ("1: a, '1': b", "true: a, 'true': b", "null: a, 'null': b", "a: a, a: b"):
+        with pytest.raises(stacks.UnreadableError, match=r"duplicate|twice"):
+            fleet(tmp_path, f"models: {{{keys}}}")
+
+
+def test_an_anchor_that_is_used_again_is_no_news(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # ruamel's own warning would print lines of the file
+        assert fleet(tmp_path, "a: &a x\nb: &a y\nc: *a") == {"a": "x", "b": "y", "c": "y"}
+
+
+def test_a_tab_is_named(tmp_path: Path) -> None:
+    with pytest.raises(stacks.UnreadableError, match="a tab"):
+        fleet(tmp_path, "pools:\n\tt4: {gpu: t4}")
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\r"])
+def test_files_of_other_systems_are_read(tmp_path: Path, line_end: str) -> None:
+    text = "\ufeffconfig:\n  ollama-fleet:fleet:\n    pools: {t4: {gpu: t4}}\n".replace("\n", line_end)
+    (tmp_path / "Pulumi.dev.yaml").write_bytes(text.encode())
+    assert stacks.read(tmp_path, "dev").fleet == {"pools": {"t4": {"gpu": "t4"}}}
+
+
+def test_a_file_without_end_is_never_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "large").write_bytes(b"#" * (stacks.MOST_BYTES + 1))
+    for name, message in (("pipe", "plain file"), ("zero", "plain file"), ("large", "MiB"), (".", "directory")):
+        with pytest.raises(stacks.UnreadableError, match=message):
+            fleet(tmp_path, f"extends: {name}")
+
+
+def test_a_name_of_a_file_reaches_no_terminal_as_it_stands(tmp_path: Path) -> None:
+    write(tmp_path, "", "Pulumi.\x1b[31m.yaml")
+    assert "\x1b" not in refused(tmp_path, "x").remedy
+    with pytest.raises(stacks.UnreadableError) as refusal:
+        fleet(tmp_path, 'extends: "\\e[31mred.yaml"')
+    assert "\x1b" not in refusal.value.problem.place
 
 
 @pytest.mark.parametrize(
