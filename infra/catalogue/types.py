@@ -36,7 +36,6 @@ class GoogleGpu(Fact):
     accelerator: str | None = None
     quota: str | None = None
     ends: date | None = None
-    successor: str | None = None  # a GPU that Google goes on selling and that holds whatever this one holds
     provisioning: str | None = None  # a restriction in words, "Spot or Dynamic Workload Scheduler only"
     zones: frozenset[Zone] = frozenset()
     minimum_gke: str | None = None  # the first version of GKE that has it
@@ -174,6 +173,7 @@ class Image(Fact):
     drivers: tuple[int, ...] = ()  # the only driver branches it works with; empty: by the floors
     flash_attention: bool = True  # and with it a quantised KV cache
     missing_routes: tuple[str, ...] = ()
+    variants: dict[str, str] = {}  # tags, or their last part, of builds for other hardware
     size_gb: float  # on disk, unpacked
     note: str | None = None
 

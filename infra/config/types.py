@@ -199,6 +199,15 @@ def _input(value: Any) -> str:
     return str(value)
 
 
+def _namespace(value: str) -> str:
+    if value == "default" or value.startswith(("kube-", "gke-", "gmp-", "config-management-")):
+        raise refuse(
+            f"{shown(value)} belongs to the cluster, and `destroy` would delete it with the fleet",
+            "write a name of the fleet's own, such as ollama",
+        )
+    return value
+
+
 def _environment(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
         if not ENVIRONMENT_NAME.fullmatch(name):
@@ -258,6 +267,7 @@ Namespace = Annotated[
     str,
     Field(max_length=40),
     _sentence_with_pattern(DNS_LABEL, "a Kubernetes namespace", "use lower-case letters, digits and -"),
+    AfterValidator(_namespace),
 ]
 Zone = Annotated[
     str,

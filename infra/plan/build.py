@@ -82,6 +82,7 @@ def build(
     alias_plans = models.aliases(config)
     bill, more = cost.build(catalogue, config, cluster_plan, planned)
     found += more
+    checked, not_checked = future.scope(config, planned)
     return FleetPlan(
         stack=stack,
         cluster=cluster_plan,
@@ -94,8 +95,8 @@ def build(
         wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
         wake_billed_minutes=catalogue.gke.wake.billed_minutes,
         problems=tidy(found),
-        checked=future.CHECKED,
-        not_checked=future.NOT_CHECKED,
+        checked=checked,
+        not_checked=not_checked,
     )
 
 

@@ -6,6 +6,7 @@ from infra.catalogue.types import Availability, Catalogue, Gpu
 from infra.config import Pool, place
 from infra.config.references import one_of
 from infra.config.types import shown
+from infra.plan import memory
 from infra.plan.capacity import GIB
 from infra.plan.compatibility import numbers
 from infra.plan.draft import Draft
@@ -43,8 +44,34 @@ def is_gone(gpu: Gpu) -> bool:
     return gpu.google is not None and gpu.google.state in (Availability.WITHDRAWN, Availability.NEVER)
 
 
-def availability(name: str, pool: Pool, gpu: Gpu, *, existing: bool) -> Iterator[Problem]:
-    """What Google Cloud sells, sells until a day, does not sell, or not to an older `existing` cluster."""
+def successor(catalogue: Catalogue, drafted: Draft, location: str) -> str | None:
+    """The smallest newer GPU that Google goes on selling in that place, and on which the pool's models fit."""
+    residents, facts = drafted.residents, catalogue.gke.memory
+    fitting = [
+        (other.memory_mib, key)
+        for key, other in catalogue.gpus.items()
+        if other.google is not None
+        and other.google.state is Availability.AVAILABLE
+        and not other.google.provisioning
+        and other.compute_capability > drafted.gpu.compute_capability
+        and any(zone.startswith(location) for zone in other.google.zones)
+        and memory.judge(
+            residents,
+            facts,
+            per_device=other.memory_mib * memory.MIB,
+            devices=drafted.memory.devices,
+            together=drafted.together,
+        ).verdict
+        is Verdict.FITS
+    ]
+    return min(fitting)[1] if fitting and residents else None
+
+
+def availability(name: str, pool: Pool, gpu: Gpu, newer: str | None, *, existing: bool) -> Iterator[Problem]:
+    """What Google Cloud sells, sells until a day, does not sell, or not to an older `existing` cluster.
+
+    `newer` is what could take the place of a GPU that ends.
+    """
     if pool.site is not None or gpu.google is None:
         return
     here, google = place("pools", name, "gpu"), gpu.google
@@ -75,7 +102,7 @@ def availability(name: str, pool: Pool, gpu: Gpu, *, existing: bool) -> Iterator
         yield warning(
             here,
             f"Google ends its support of the {gpu.title} on {google.ends}",
-            f"plan a newer card: {google.successor} holds the same models" if google.successor else "plan a newer card",
+            "plan a newer card" + (f": {newer} holds its models" if newer else ""),
         )
     if google.minimum_gke and existing:
         yield warning(

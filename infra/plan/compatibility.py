@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from infra.catalogue.types import Catalogue, DriverFloor, Gpu, Image
 from infra.config import Pool, place
@@ -73,14 +74,8 @@ def judge(catalogue: Catalogue, *, gpu: Gpu, branch: int | None, reference: str,
         return Judgement(
             outcome=Outcome.UNKNOWN, reason=f"the catalogue does not know the image {repository(reference)}"
         )
-    compute = gpu.compute_capability
-    bound = f"compute capability {gpu.compute}, which the {gpu.title} has"
-    if compute < numbers(image.minimum_compute):
-        reason = f"{repository(reference)} begins at {image.minimum_compute}, above {bound}"
-        return Judgement(outcome=Outcome.CPU, reason=reason)
-    if image.maximum_compute is not None and compute > numbers(image.maximum_compute):
-        reason = f"{repository(reference)} ends at {image.maximum_compute}, below {bound}"
-        return Judgement(outcome=Outcome.CPU, reason=reason)
+    if stranger := _image_does_not_know(image, gpu, reference):
+        return Judgement(outcome=Outcome.CPU, reason=stranger)
     if image.drivers:
         if branch is not None and branch not in image.drivers:
             wanted = ", ".join(f"R{driver}" for driver in image.drivers)
@@ -89,7 +84,7 @@ def judge(catalogue: Catalogue, *, gpu: Gpu, branch: int | None, reference: str,
     version = image_version(image, reference)
     if version is None:
         return Judgement(outcome=Outcome.UNKNOWN, reason="the image's tag names no version")
-    return _against_floors(catalogue, version, compute, branch, vulkan=vulkan)
+    return _against_floors(catalogue, version, gpu.compute_capability, branch, vulkan=vulkan)
 
 
 def _driver_does_not_know(gpu: Gpu, branch: int | None) -> str:
@@ -97,6 +92,19 @@ def _driver_does_not_know(gpu: Gpu, branch: int | None) -> str:
         return f"driver R{branch} no longer knows the {gpu.title}: R{gpu.last_driver} was its last"
     if branch is not None and gpu.first_driver is not None and branch < gpu.first_driver:
         return f"driver R{branch} does not know the {gpu.title} yet: R{gpu.first_driver} is its first"
+    return ""
+
+
+def _image_does_not_know(image: Image, gpu: Gpu, reference: str) -> str:
+    name = repository(reference)
+    for variant, hardware in image.variants.items():
+        if re.search(rf"[:-]{variant}(@|$)", reference):
+            return f"the variant {variant} of {name} is for {hardware}"
+    bound = f"compute capability {gpu.compute}, which the {gpu.title} has"
+    if gpu.compute_capability < numbers(image.minimum_compute):
+        return f"{name} begins at {image.minimum_compute}, above {bound}"
+    if image.maximum_compute is not None and gpu.compute_capability > numbers(image.maximum_compute):
+        return f"{name} ends at {image.maximum_compute}, below {bound}"
     return ""
 
 
@@ -140,7 +148,8 @@ def driver(catalogue: Catalogue, pool: Pool, gpu: Gpu) -> DriverPlan:
             pause_image=images["pause"],
         )
     if wish in ("host", "container"):
-        return DriverPlan(mode="host" if wish == "host" else "container", branch=_branch(gpu.default_driver or ""))
+        mode: Literal["host", "container"] = "host" if wish == "host" else "container"
+        return DriverPlan(mode=mode, branch=_branch(gpu.default_driver or ""), assumed=mode == "host")
     exact = wish if "." in wish else None
     # Google has Ubuntu manifests for a few exact versions only; everything else goes on Container-Optimized OS
     ubuntu = exact is not None and any(exact == branch.on_ubuntu for branch in catalogue.releases.drivers.values())
@@ -161,12 +170,13 @@ def _branch(text: str) -> int | None:
 
 
 def runtime(
-    catalogue: Catalogue, pool: Pool, gpu: Gpu, branch: int | None, *, vulkan: bool = False
+    catalogue: Catalogue, pool: Pool, gpu: Gpu, branch: int | None, *, theirs: bool = False
 ) -> tuple[Runtime, Judgement]:
-    """The image of a pool and how it stands with its card and driver; `vulkan` as in `judge`."""
+    """The image of a pool and how it stands with its card and driver; `theirs`: a server that somebody else runs."""
     reference = pool.image or gpu.default_image or catalogue.releases.default_image
     image = find_image(catalogue, reference)
-    judgement = judge(catalogue, gpu=gpu, branch=branch, reference=reference, vulkan=vulkan)
+    # our servers turn Vulkan off; theirs have it as Ollama comes
+    judgement = judge(catalogue, gpu=gpu, branch=branch, reference=reference, vulkan=theirs)
     return (
         Runtime(
             image=reference,
@@ -174,6 +184,7 @@ def runtime(
             official=image is not None and image.official,
             outcome=judgement.outcome,
             missing_routes=image.missing_routes if image else (),
+            assumed=theirs and pool.image is None,
         ),
         judgement,
     )

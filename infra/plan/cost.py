@@ -1,9 +1,8 @@
 """What the fleet costs by list price: a check of the plan, not a cap on the bill."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date
 
-from infra.catalogue.types import Catalogue, RegionPrices
+from infra.catalogue.types import Catalogue, Fact, RegionPrices
 from infra.config import FleetConfig, place
 from infra.plan.model import ClusterPlan, CostLine, CostPlan, Money, PoolPlan
 from infra.problem import Problem, error, warning
@@ -97,7 +96,7 @@ def build(
     plan = CostPlan(
         region=region(cluster.location),
         priced_in=priced_in(catalogue, cluster.location),
-        date=_oldest(prices),
+        date=min((fact.date for fact in _used(catalogue, config, cluster, pools)), default=prices.cluster.date),
         hours_per_month=catalogue.gke.hours_per_month,
         lines=tuple(lines),
         not_counted=(
@@ -141,15 +140,27 @@ def _base(catalogue: Catalogue, cluster: ClusterPlan, pools: Sequence[PoolPlan])
         yield _fixed("NAT", fewest * gateway + prices.address.on_demand, most * gateway + prices.address.on_demand)
 
 
-def _oldest(prices: RegionPrices) -> date:
-    facts = [
-        *prices.machines.values(),
-        *prices.gpus.values(),
-        *prices.families.values(),
-        *prices.disks.values(),
-        prices.cluster,
+def _used(catalogue: Catalogue, config: FleetConfig, cluster: ClusterPlan, pools: Sequence[PoolPlan]) -> Iterator[Fact]:
+    """The prices that the bill is made of."""
+    prices = _prices(catalogue, cluster.location)
+    machines = [
+        (pool.nodes.machine_type, pool.gpu, pool.nodes.disk_type)
+        for pool in pools
+        if pool.nodes is not None and pool.nodes.hourly is not None
     ]
-    return min(fact.date for fact in facts)
+    if not cluster.existing:
+        machines.append((cluster.system_machine, "none", cluster.disk_type))
+        yield prices.cluster
+        if cluster.network.create:
+            yield from (prices.nat_gateway, prices.address)
+    if config.router.expose != "cluster":
+        yield prices.load_balancer
+    for machine_type, gpu, disk_type in machines:
+        bundle = prices.machines.get(machine_type)
+        parts = (prices.families.get(catalogue.machines[machine_type].family), prices.gpus.get(gpu))
+        yield from (fact for fact in ((bundle,) if bundle else parts) if fact is not None)
+        if disk_type in prices.disks:
+            yield prices.disks[disk_type]
 
 
 def _unpriced(pools: Sequence[PoolPlan], plan: CostPlan) -> Iterator[Problem]:
@@ -180,14 +191,22 @@ def _budget(config: FleetConfig, plan: CostPlan) -> Iterator[Problem]:
         remedy = "raise the budget, or let pools sleep with replicas: 0..N"
         if dearest is not None and dearest.pool is not None:
             remedy += f"; the dearest is {dearest.pool} with ${plan.monthly(dearest.hourly.minimum):,.0f}"
-        yield error(here, f"the fleet costs at least ${least:,.0f} a month, and the budget is ${limit:,.0f}", remedy)
+        figures = _apart(least, limit)
+        yield error(here, f"the fleet costs at least {figures[0]} a month, and the budget is {figures[1]}", remedy)
     elif most > limit:
+        figures = _apart(most, limit)
         yield warning(
             here,
-            f"at its maximum the fleet costs ${most:,.0f} a month, and the budget is ${limit:,.0f}; "
+            f"at its maximum the fleet costs {figures[0]} a month, and the budget is {figures[1]}; "
             "this is a check, not a cap",
             "lower the maximum of replicas, or set a budget alert at Google",
         )
+
+
+def _apart(cost: float, limit: float) -> tuple[str, str]:
+    """Both in whole dollars, or with as many digits as tell them apart."""
+    pairs = ((f"${cost:,.{digits}f}", f"${limit:,.{digits}f}") for digits in (0, 2, 6))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (f"${cost!r}", f"${limit!r}"))
 
 
 def _budget_without_cloud(config: FleetConfig) -> list[Problem]:

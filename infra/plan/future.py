@@ -1,39 +1,59 @@
 """Keys that this version reads and does not act on yet, and what no plan can know: said, never left to be found out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
 from infra.config import FleetConfig, place
 from infra.plan.cluster import namespace
+from infra.plan.model import PoolPlan
 from infra.problem import Problem, error, warning
 
-CHECKED = ("keys and references", "memory", "card x driver x image", "machine", "disk", "zone list", "price list")
-NOT_CHECKED = ("quota", "stock", "whether the registry has a model", "what `latest` and unpinned tags stand for")
-
-UNUSED = ("chat", "keda", "load_test", "monitoring", "proxy")
-UNUSED_OF_POOL = ("hold_for", "hold_limit", "registry", "runtime_class", "schedule", "verify_gpu", "wake", "when_busy")
-UNUSED_OF_MODEL = ("registry",)
+UNUSED_OF_POOL = (
+    "hold_for",
+    "hold_limit",
+    "registry",
+    "runtime_class",
+    "scaling",
+    "schedule",
+    "verify_gpu",
+    "wake",
+    "when_busy",
+)
 UNUSED_OF_ROUTER = ("client_options", "max_body", "origins", "tls")
-UNUSED_OF_SITE = ("ca",)
-UNUSED_OF_SITE_NODE = ("cpus",)
+OF_A_NEW_CLUSTER = ("deletion_protection", "network", "release_channel")
+OF_OUR_SERVERS = ("drain_limit", "env", "keep_alive", "pull_deadline", "startup_threshold", "storage")
+"""Keys of a pool that set up its server; the others describe it, and the plan reckons with them."""
+NOT_YET = "read and checked, and not acted on by this version"
+LATER = "leave it for later, or take it out"
+
+
+def scope(config: FleetConfig, pools: Sequence[PoolPlan]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What this plan checked, and what it could not: of each only what the fleet has."""
+    on_gke = any(pool.nodes is not None for pool in pools)
+    placed = any(pool.placements for pool in pools)
+    checked = [
+        "keys and references",
+        "memory",
+        "card x driver x image",
+        *(("machine",) if on_gke else ()),
+        *(("disk",) if on_gke or placed else ()),
+        *(("room at sites",) if placed else ()),
+        *(("zone list", "price list") if on_gke else ()),
+    ]
+    not_checked = [
+        *(("quota", "stock") if on_gke else ()),
+        "whether the registry has a model",
+        "what `latest` and unpinned tags stand for",
+        *(("drivers of the hosts at sites",) if any(pool.driver.assumed for pool in pools) else ()),
+        *(("what runs at endpoints",) if any(site.kind == "endpoints" for site in config.sites.values()) else ()),
+    ]
+    return tuple(checked), tuple(not_checked)
 
 
 def check(config: FleetConfig) -> Iterator[Problem]:
     """One line for each part of the file that has no effect yet, and a refusal where that would be unsafe."""
-    router = config.router
-    if config.gke is not None and router.expose != "cluster" and not router.insecure_public_access:
-        yield error(
-            place("router", "expose"),
-            f"the router of this version checks no key and ends no TLS, so it is not exposed as {router.expose}",
-            "write expose: cluster, and reach it by kubectl port-forward",
-        )
-    if router.keys:
-        yield warning(
-            place("router", "keys"),
-            "the router of this version checks no key",
-            "expose: cluster keeps it inside the cluster",
-        )
+    yield from _door(config)
     scaled = sorted(name for name, pool in config.pools.items() if pool.replicas.scales)
     if scaled:
         yield warning(
@@ -43,54 +63,101 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             f"kubectl -n {namespace(config)} scale deployment/ollama-POOL --replicas=N; "
             "a later `up` leaves the number alone",
         )
-    yield from map(_unused, _unused_keys(config))
+    if config.gke is not None and config.gke.cluster is not None:
+        for where in _written(config.gke, OF_A_NEW_CLUSTER, "gke"):
+            yield warning(
+                where, "it describes a cluster that the program makes, and cluster names one that exists", "take it out"
+            )
     yield from _sites(config)
+    for where in _unused(config):
+        yield warning(where, NOT_YET, LATER)
 
 
-def _sites(config: FleetConfig) -> Iterator[Problem]:
-    here = place("router", "site")
+def _door(config: FleetConfig) -> Iterator[Problem]:
+    router = config.router
+    if config.gke is not None and router.expose != "cluster":
+        if router.insecure_public_access:
+            yield warning(
+                place("router", "insecurePublicAccess"),
+                "everybody on the internet can use these GPUs and read what passes: "
+                "the router of this version checks no key and ends no TLS",
+                "write expose: cluster, and reach it by kubectl port-forward",
+            )
+        else:
+            yield error(
+                place("router", "expose"),
+                f"the router of this version checks no key and ends no TLS, so it is not exposed as {router.expose}",
+                "write expose: cluster, and reach it by kubectl port-forward",
+            )
+    if router.keys or ("auth" in router.model_fields_set and router.auth == "keys"):
+        yield warning(
+            place("router", "keys" if router.keys else "auth"),
+            "the router of this version checks no key",
+            "expose: cluster keeps it inside the cluster",
+        )
     if config.gke is None and (config.pools or config.models):
         yield warning(
-            here,
+            place("router", "site"),
             "this version sets up nothing at a site, and the file has no gke: `up` builds nothing",
             "take the plan as a check, and run the servers and a door there yourself",
         )
-        return
-    if config.router.site is not None:
-        yield warning(here, "this version sets up no door at a site: the router stands on GKE", "take site out")
+    elif router.site is not None:
+        yield warning(
+            place("router", "site"), "this version sets up no door at a site: the router stands on GKE", "take site out"
+        )
+
+
+def _sites(config: FleetConfig) -> Iterator[Problem]:
     for name, site in sorted(config.sites.items()):
+        pools = sorted(pool for pool, entry in config.pools.items() if entry.site == name)
         if site.kind != "endpoints":
             yield warning(
                 place("sites", name),
                 "this version plans the site and routes to it; it does not yet set up what runs there",
                 "run Ollama behind its url yourself",
             )
+            continue
+        if len(pools) > 1:
+            yield warning(
+                place("sites", name, "endpoints"),
+                f"pools {', '.join(pools)} send to the same servers: the memory of each is reckoned as if it had them "
+                "to itself",
+                "describe them as one pool, or write a site for each server",
+            )
+        models = sorted(model for model, entry in config.models.items() if set(entry.pools) & set(pools))
+        if models:
+            yield warning(
+                place("sites", name, "endpoints"),
+                "nothing is pulled or made on servers that the fleet does not run: "
+                f"{', '.join(models[:6])}{', ...' if models[6:] else ''} must be there, with the planned options",
+                "pull them there, and set context, parallel and keep-alive there as the plan has them",
+            )
+        for pool in pools:
+            for where in _written(config.pools[pool], OF_OUR_SERVERS, "pools", pool):
+                yield warning(where, "it sets up a server of the fleet's own, and endpoints are not", "take it out")
 
 
-def _unused_keys(config: FleetConfig) -> Iterator[str]:
-    """Places of the keys that say something other than their default and change nothing."""
-    yield from _given(config, UNUSED)
-    yield from _given(config.router, UNUSED_OF_ROUTER, "router")
+def _unused(config: FleetConfig) -> Iterator[str]:
+    """Places of keys that stand in the file and that nothing acts on, whatever their value."""
+    for section in ("proxy", "chat", "monitoring", "load_test"):
+        if getattr(config, section) is not None:
+            yield from _written(config, (section,))
+    yield from _written(config, ("keda",))
+    yield from _written(config.router, UNUSED_OF_ROUTER, "router")
     for name, pool in sorted(config.pools.items()):
-        yield from _given(pool, UNUSED_OF_POOL, "pools", name)
-        if pool.scaling is not None and pool.scaling.by != "fixed":
-            yield place("pools", name, "scaling")
+        yield from _written(pool, UNUSED_OF_POOL, "pools", name)
         if pool.site is None and pool.storage in ("node", "volume"):
             yield place("pools", name, "storage")
     for name, model in sorted(config.models.items()):
-        yield from _given(model, UNUSED_OF_MODEL, "models", name)
+        yield from _written(model, ("registry",), "models", name)
     for name, site in sorted(config.sites.items()):
-        yield from _given(site, UNUSED_OF_SITE, "sites", name)
-        for node, machine in sorted(site.nodes.items()):
-            yield from _given(machine, UNUSED_OF_SITE_NODE, "sites", name, "nodes", node)
+        yield from _written(site, ("ca",), "sites", name)
+        for node, entry in sorted(site.nodes.items()):
+            yield from _written(entry, ("cpus",), "sites", name, "nodes", node)
 
 
-def _given(section: BaseModel, fields: tuple[str, ...], *where: str) -> Iterator[str]:
+def _written(section: BaseModel, fields: Sequence[str], *where: str) -> Iterator[str]:
+    """Places of those `fields` of a section that the file names."""
     for field in fields:
-        info = type(section).model_fields[field]
-        if getattr(section, field) != info.default:
-            yield place(*where, info.alias or field)
-
-
-def _unused(where: str) -> Problem:
-    return warning(where, "read and checked, and not acted on by this version", "leave it for later, or take it out")
+        if field in section.model_fields_set:
+            yield place(*where, type(section).model_fields[field].alias or field)

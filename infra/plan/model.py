@@ -106,6 +106,8 @@ class DriverPlan:
     pause_image: str = ""
     pinned: bool = False
     """An exact version, from the file or for want of a branch: a node upgrade could take it away."""
+    assumed: bool = False
+    """Nobody said what a site's host has: the plan reckons with the card's default."""
 
     @property
     def request(self) -> str:
@@ -127,6 +129,8 @@ class Runtime:
     official: bool
     outcome: Outcome
     missing_routes: tuple[str, ...] = ()
+    assumed: bool = False
+    """Nobody said what runs at endpoints: the plan reckons with the default."""
 
 
 @dataclass(frozen=True, kw_only=True)

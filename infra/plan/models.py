@@ -14,11 +14,13 @@ def build(inputs: Inputs, planned: Sequence[PoolPlan]) -> tuple[tuple[ModelPlan,
     """Every model that is known and routed, by name."""
     residents = {(pool.name, resident.model): resident for pool in planned for resident in pool.residents}
     by_name = {canonical_model(name): model for name, model in inputs.config.models.items()}
-    # what is made from a Modelfile stands as still as the model under it
+    # what is made from a Modelfile stands as still as the model under it, where that one is pulled by its digest
     pinned = {
         name
         for name in inputs.known
-        if (base := by_name.get(canonical_model(root(name, inputs.derived)))) and base.digest is not None
+        if (base := by_name.get(canonical_model(root(name, inputs.derived))))
+        and base.digest is not None
+        and set(inputs.config.models[name].pools) <= set(base.pools)
     }
     plans = []
     for name in sorted(inputs.known):

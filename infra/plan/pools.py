@@ -53,13 +53,10 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     if gpu is None:
         return None, [checks.unknown_gpu(catalogue, name, pool)]
     driver = compatibility.driver(catalogue, pool, gpu)
-    gke = inputs.config.gke
     site = inputs.config.sites.get(pool.site or "")
-    # our servers turn Vulkan off; a server that somebody else runs has it as Ollama comes
     theirs = site is not None and site.kind == "endpoints"
-    runtime, judgement = compatibility.runtime(catalogue, pool, gpu, driver.branch, vulkan=theirs)
+    runtime, judgement = compatibility.runtime(catalogue, pool, gpu, driver.branch, theirs=theirs)
     problems = [
-        *checks.availability(name, pool, gpu, existing=gke is not None and gke.cluster is not None),
         *compatibility.check(catalogue, name, pool, gpu, driver, runtime, judgement),
         *checks.options(name, pool, gpu),
         *checks.too_old(inputs.known, name, models, runtime),
@@ -100,6 +97,9 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
         together=together,
         load=load,
     )
+    gke = inputs.config.gke
+    newer = checks.successor(catalogue, drafted, gke.location if gke else "")
+    problems += checks.availability(name, pool, gpu, newer, existing=gke is not None and gke.cluster is not None)
     if judged.verdict in (Verdict.TOO_LARGE, Verdict.TIGHT):
         problems.append(checks.memory_problem(drafted, _largest_context(inputs, drafted)))
     return drafted, [*problems, *checks.turns(drafted)]

@@ -87,7 +87,11 @@ def driver(pool: PoolPlan) -> str:
     if plan.mode == "installer":
         system = "Ubuntu" if plan.operating_system == "ubuntu" else "COS"
         return f"{which} installed on {system}{', pinned' * plan.pinned}"
-    by = {"gke": "by GKE (LATEST)", "host": "on the host", "container": "in NVIDIA's container"}
+    by = {
+        "gke": "by GKE (LATEST)",
+        "host": "on the host",
+        "container": "in NVIDIA's container",
+    }
     return f"{which} {by[plan.mode]}"
 
 
@@ -108,6 +112,7 @@ def software(plan: FleetPlan) -> tuple[Software, ...]:
     for pool in plan.pools:
         runtime = pool.runtime
         notes = [] if runtime.official else ["not official"]
+        notes += ["assumed"] * runtime.assumed
         if runtime.outcome is not Outcome.WORKS:
             notes.append("not checked" if runtime.outcome is Outcome.UNKNOWN else str(runtime.outcome))
         if runtime.version and runtime.version not in runtime.image:

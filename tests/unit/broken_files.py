@@ -16,6 +16,37 @@ FROM_WITH_GPU = MODELFILE + "PARAMETER num_gpu 0"
 SECRETS = (TOKEN, LONG, PASSWORD, "v1:AAAA")
 
 
+NOT_BUILT = (
+    ("proxy", {"https": "http://proxy:3128"}, "fleet.proxy"),
+    ("keda", "install", "fleet.keda"),
+    ("chat", True, "fleet.chat"),
+    ("monitoring", "managed", "fleet.monitoring"),
+    ("loadTest", {}, "fleet.loadTest"),
+    ("router", {"clientOptions": "refuse"}, "fleet.router.clientOptions"),
+    ("router", {"maxBody": "1Mi"}, "fleet.router.maxBody"),
+    ("router", {"origins": ["https://a.example.com"]}, "fleet.router.origins"),
+    ("router", {"tls": "cert"}, "fleet.router.tls"),
+    ("pools/t4/holdFor", "5m", "fleet.pools.t4.holdFor"),
+    ("pools/t4/holdLimit", 5, "fleet.pools.t4.holdLimit"),
+    ("pools/t4/registry", "registry.example.com", "fleet.pools.t4.registry"),
+    ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
+    ("pools/t4/scaling", "inFlight", "fleet.pools.t4.scaling"),
+    ("pools/t4/schedule", [{"from": "0 8 * * *", "to": "0 9 * * *"}], "fleet.pools.t4.schedule"),
+    ("pools/t4/storage", "node", "fleet.pools.t4.storage"),
+    ("pools/t4/verifyGpu", True, "fleet.pools.t4.verifyGpu"),
+    ("pools/t4/wake", "hold", "fleet.pools.t4.wake"),
+    ("pools/t4/whenBusy", "wait", "fleet.pools.t4.whenBusy"),
+    ("models/qwen3:32b/registry", "registry.example.com", 'fleet.models["qwen3:32b"].registry'),
+    ("sites/rig/ca", "ca.pem", "fleet.sites.rig.ca"),
+    (
+        "sites/rig/nodes/rig-1",
+        {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi", "cpus": 8},
+        "fleet.sites.rig.nodes.rig-1.cpus",
+    ),
+)
+"""Keys that parse and that nothing acts on, defaults in so many words included: (path, value, place)."""
+
+
 class Case(NamedTuple):
     title: str
     changes: dict[str, Any]
@@ -30,7 +61,7 @@ class Case(NamedTuple):
 CASES: tuple[Case, ...] = (
     Case(
         "an input beyond all bounds",
-        {"models/support-bot/inputs": {"temperature": 16**6000}},
+        {"models/support-bot/inputs": {"temperature": 10**31}},
         "fleet.models.support-bot.inputs.temperature",
         "a number beyond all bounds",
         "quotes",
@@ -1447,6 +1478,89 @@ CASES: tuple[Case, ...] = (
         "the router stands on GKE",
         "take site out",
         "warning",
+    ),
+    *(
+        Case(f"a namespace of the cluster's: {name}", {"gke/namespace": name}, "fleet.gke.namespace", "destroy", "own")
+        for name in ("default", "kube-system", "gke-managed-system", "gmp-public")
+    ),
+    *(
+        Case(f"not built yet: {place}", {path: value}, place, "not acted on", "leave it for later", "warning")
+        for path, value, place in NOT_BUILT
+    ),
+    *(
+        Case(
+            f"of a cluster that exists: {key}",
+            {"gke/cluster": "shared", f"gke/{key}": value},
+            f"fleet.gke.{key}",
+            "cluster names one that exists",
+            "take it out",
+            "warning",
+        )
+        for key, value in (
+            ("network", {"vpc": "a", "subnet": "b", "pods": "c", "services": "d"}),
+            ("releaseChannel", "rapid"),
+            ("deletionProtection", False),
+        )
+    ),
+    Case(
+        "a door that anybody may enter",
+        {"router": {"expose": "public", "insecurePublicAccess": True}},
+        "fleet.router.insecurePublicAccess",
+        "everybody on the internet",
+        "expose: cluster",
+        "warning",
+    ),
+    Case("keys by word", {"router": {"auth": "keys"}}, "fleet.router.auth", "checks no key", "cluster", "warning"),
+    Case(
+        "two pools on the same servers",
+        {
+            "sites/lab": {"endpoints": ["https://a.example.com"]},
+            "pools/l4": {"gpu": "l4", "site": "lab"},
+            "pools/v100": {"gpu": "v100", "site": "lab"},
+            "models/mistral:7b": ["l4", "v100"],
+        },
+        "fleet.sites.lab.endpoints",
+        "pools l4, v100 send to the same servers",
+        "one pool",
+        "warning",
+    ),
+    Case(
+        "models at endpoints",
+        {
+            "sites/lab": {"endpoints": ["https://a.example.com"]},
+            "pools/l4": {"gpu": "l4", "site": "lab", "keepAlive": "5m"},
+            "models/mistral:7b": ["l4"],
+        },
+        "fleet.sites.lab.endpoints",
+        "nothing is pulled or made",
+        "pull them there",
+        "warning",
+    ),
+    Case(
+        "a key of our servers at endpoints",
+        {
+            "sites/lab": {"endpoints": ["https://a.example.com"]},
+            "pools/l4": {"gpu": "l4", "site": "lab", "keepAlive": "5m"},
+            "models/mistral:7b": ["l4"],
+        },
+        "fleet.pools.l4.keepAlive",
+        "endpoints are not",
+        "take it out",
+        "warning",
+    ),
+    Case(
+        "an image for AMD",
+        {"pools/t4/image": "ollama/ollama:0.32.15-rocm"},
+        "fleet.pools.t4.image",
+        "silently on the CPU: the variant rocm of ollama/ollama is for AMD GPUs",
+        "ollama/ollama:0.32.15",
+    ),
+    Case(
+        "an image for AMD by its tag",
+        {"pools/t4/image": "ollama/ollama:rocm"},
+        "fleet.pools.t4.image",
+        "for AMD GPUs",
+        "use driver",
     ),
     Case("nothing is pinned", {}, "fleet.models", "5 of 6 not pinned", "digest", "warning"),
     Case(

@@ -162,17 +162,6 @@ def test_a_card_that_google_withdrew_has_its_day_in_the_past(catalogue: Catalogu
         assert (gpu.google.ends < today) == (gpu.google.state is Availability.WITHDRAWN), name
 
 
-def test_the_successor_of_a_card_that_ends_is_sold_and_holds_whatever_it_holds(catalogue: Catalogue) -> None:
-    ending = [gpu for gpu in catalogue.gpus.values() if gpu.google and gpu.google.state is Availability.ENDING]
-    assert ending
-    for gpu in ending:
-        assert gpu.google is not None and gpu.google.successor is not None
-        successor = catalogue.gpus[gpu.google.successor]
-        assert successor.google is not None and successor.google.state is Availability.AVAILABLE
-        assert successor.memory_mib > gpu.memory_mib
-        assert successor.compute_capability > gpu.compute_capability
-
-
 def test_a_card_that_google_never_sold_has_no_accelerator_name(catalogue: Catalogue) -> None:
     for name, gpu in catalogue.gpus.items():
         if gpu.google is not None:

@@ -1,7 +1,10 @@
 """The bill: from list prices, at the minimum and at the maximum, with the budget held against it."""
 
+import re
+
 import pytest
 
+from infra.catalogue import Catalogue
 from infra.plan.model import CostPlan
 from tests.unit.conftest import Plan, Problems
 
@@ -56,6 +59,40 @@ def test_more_replicas_never_cost_less(plan_of: Plan, good: dict) -> None:
         good["pools"]["t4"]["replicas"] = f"0..{most}"
         totals.append(bill(plan_of, good).total.maximum)
     assert totals == sorted(set(totals))
+
+
+def test_the_date_is_that_of_the_oldest_price_in_the_bill(plan_of: Plan, good: dict, catalogue: Catalogue) -> None:
+    prices = catalogue.prices["us-central1"]
+    good["gke"]["cluster"] = "shared-prod"
+    good["pools"]["a100"] = {"gpu": "none"}
+    good["models"]["qwen3:32b"]["pools"] = ["t4"]
+    assert bill(plan_of, good).date == min(
+        prices.families["n1"].date, prices.families["e2"].date, prices.gpus["t4"].date, prices.disks["pd-balanced"].date
+    )
+    unused = min(fact.date for fact in (*prices.machines.values(), *prices.families.values()))
+    assert unused < bill(plan_of, good).date, "nothing in the catalogue is older than what is used: choose another"
+
+
+def test_a_budget_that_is_met_to_the_cent_is_met(plan_of: Plan, problems_of: Problems, good: dict) -> None:
+    cost = bill(plan_of, good)
+    for total in (cost.total.minimum, cost.total.maximum):
+        exact = cost.monthly(total)
+        for limit, spoken in ((exact, False), (exact - 0.001, True)):
+            good["budget"]["monthlyUsd"] = limit
+            found = [one for one in problems_of(good) if one.place == "fleet.budget.monthlyUsd"]
+            if total == cost.total.maximum:
+                assert bool(found) is spoken
+            else:
+                assert (found[0].severity == "error") is spoken
+
+
+def test_a_budget_that_is_missed_by_a_cent_is_told_in_cents(plan_of: Plan, problems_of: Problems, good: dict) -> None:
+    cost = bill(plan_of, good)
+    for total in (cost.total.minimum, cost.total.maximum):
+        good["budget"]["monthlyUsd"] = round(cost.monthly(total) - 0.02, 2)
+        (found,) = [one for one in problems_of(good) if one.place == "fleet.budget.monthlyUsd"]
+        figures = re.findall(r"\$([\d,.]+\d)", found.message)
+        assert figures[0] != figures[1], found.message
 
 
 def test_an_existing_cluster_has_no_base_and_the_bill_says_so(plan_of: Plan, good: dict) -> None:

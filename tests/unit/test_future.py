@@ -1,4 +1,4 @@
-"""No key is read in silence: each changes the plan, or the plan says that nothing acts on it."""
+"""What a plan says of itself: what it checked, which keys nothing acts on yet, what stands still."""
 
 import copy
 from dataclasses import replace
@@ -10,8 +10,14 @@ from pydantic import BaseModel
 from infra.config import FleetConfig, Model, Pool, Site
 from infra.config.model import Gke, Router, SiteNode
 from infra.plan.model import FleetPlan
-from tests.unit.conftest import GOOD, decide
+from tests.unit.conftest import GOOD, Plan, Problems, decide
 
+LAB = {
+    "pools": {"l4": {"gpu": "l4", "site": "lab"}},
+    "models": {"llama3.1:8b": ["l4"]},
+    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}},
+    "router": {"site": "lab"},
+}
 SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
     (FleetConfig, ""): {
         "gke": None, "pools": {}, "models": {}, "aliases": {}, "sites": {}, "router": {"expose": "internal"},
@@ -80,3 +86,52 @@ def test_a_key_changes_the_plan_or_is_said_to_change_nothing(path: str, value: A
     inner[last] = value
     changed = without_echo(decide(fleet)) != BEFORE
     assert changed or path in ACTED_ON_BY_COMPONENTS, f"nothing acts on {path}, and infra.plan.future does not say so"
+
+
+def test_what_is_left_at_its_default_is_not_spoken_of(problems_of: Problems, good: dict) -> None:
+    assert not [one for one in problems_of(good) if "not acted on" in one.message]
+
+
+def test_a_plan_claims_no_check_of_what_its_fleet_does_not_have(plan_of: Plan, good: dict) -> None:
+    plan = plan_of(LAB)
+    assert not {"machine", "disk", "zone list", "price list", "room at sites"} & set(plan.checked)
+    assert not {"quota", "stock"} & set(plan.not_checked)
+    assert {"what runs at endpoints", "drivers of the hosts at sites"} <= set(plan.not_checked)
+    assert {"machine", "disk", "zone list", "price list", "room at sites"} <= set(plan_of(good).checked)
+    good["pools"]["m60"]["driver"] = good["pools"]["k80"]["driver"] = "R470"
+    assert "drivers of the hosts at sites" not in plan_of(good).not_checked
+
+
+def test_an_image_at_endpoints_is_an_assumption_unless_the_file_names_it(plan_of: Plan) -> None:
+    assert plan_of(LAB).pool("l4").runtime.assumed
+    named = LAB | {"pools": {"l4": LAB["pools"]["l4"] | {"image": "ollama/ollama:0.32.15"}}}
+    assert not plan_of(named).pool("l4").runtime.assumed
+
+
+def test_without_gke_the_plan_says_that_nothing_is_built(problems_of: Problems) -> None:
+    assert any(one.place == "fleet.router.site" and "`up` builds nothing" in one.message for one in problems_of(LAB))
+
+
+def test_what_is_made_from_a_model_is_pinned_only_where_that_model_is(plan_of: Plan, good: dict) -> None:
+    good["models"]["llama3.2:3b"] = {"pools": ["k80"], "digest": "0" * 64}
+    pinned = {model.name: model.pinned for model in plan_of(good).models}
+    assert pinned["support-bot"]
+    good["models"]["support-bot"]["pools"] = ["k80", "t4"]
+    pinned = {model.name: model.pinned for model in plan_of(good).models}
+    assert not pinned["support-bot"], "on t4 its FROM is pulled by its tag"
+
+
+def test_a_card_that_ends_is_followed_by_one_that_holds_its_models(problems_of: Problems, good: dict) -> None:
+    def remedy() -> str:
+        (one,) = [one for one in problems_of(good) if "ends its support" in one.message]
+        return one.remedy
+
+    assert remedy() == "plan a newer card: l4 holds its models"
+    good["pools"]["t4"] |= {"gpusPerNode": 4, "gpusPerReplica": 4}
+    good["models"]["llama3.3:70b"] = ["t4"]
+    assert remedy() == "plan a newer card: l4 holds its models"
+    good["pools"]["t4"] = {"gpu": "t4"}
+    assert remedy() == "plan a newer card: a100-80gb holds its models"
+    del good["models"]["llama3.3:70b"]
+    good["gke"]["location"] = "europe-west9-a"
+    assert remedy() == "plan a newer card"
