@@ -66,18 +66,21 @@ def run(operation: str, arguments: argparse.Namespace) -> int:
 
 
 def _pulumi() -> str:
-    """The Pulumi CLI: on PATH, else the one that `make tools` brought. Raises UnreadableError."""
-    if found := shutil.which("pulumi"):
-        return found
-    from tools import find
+    """The Pulumi CLI: a new enough one on PATH, else the one that `make tools` brought. Raises UnreadableError."""
+    from tools import find, pins
 
-    cached = find("pulumi")
-    if cached is None:
+    on_path = shutil.which("pulumi")
+    found = find("pulumi")
+    if found is None and on_path is None:
         raise UnreadableError(error("pulumi", "the Pulumi CLI is not on PATH", PULUMI_REMEDY))
-    if not cached.with_name(LANGUAGE_HOST).exists():
-        message = f"it is not on PATH, and the one that `make tools` built for the tests has no {LANGUAGE_HOST}"
+    if found is None:
+        message = f"this Pulumi CLI does not run here, or is older than {pins()['pulumi'].minimum}"
+        raise UnreadableError(error(str(on_path), message, PULUMI_REMEDY))
+    # one on PATH may be a link or a wrapper, with its language hosts elsewhere
+    if str(found) != on_path and not found.with_name(LANGUAGE_HOST).exists():
+        message = f"no fitting one is on PATH, and the one that `make tools` built for the tests has no {LANGUAGE_HOST}"
         raise UnreadableError(error("pulumi", message, PULUMI_REMEDY))
-    return str(cached)
+    return str(found)
 
 
 def _check(plan: FleetPlan, operation: str) -> None:

@@ -25,6 +25,9 @@ HOME: dict[str, Any] = {
 }
 FAKE = """#!{python}
 import json, os, sys
+if sys.argv[1] == "version":
+    print(os.environ.get("FAKE_VERSION", "v99.0.0"))
+    sys.exit()
 told = {{key: value for key, value in os.environ.items() if "PULUMI" in key}}
 with open({log!r}, "a") as log:
     log.write(json.dumps([sys.argv[1:], told]) + "\\n")
@@ -83,7 +86,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     for name in ("PULUMI_BACKEND_URL", "PULUMI_K8S_DELETE_UNREACHABLE", "STACK"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(tools, "find", lambda _name: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     made = Machine(tmp_path / "project", tmp_path / "bin", monkeypatch)
     made.stack(FLEET)
     (made.folder / "Pulumi.yaml").touch()
@@ -124,6 +127,34 @@ def test_a_folder_that_is_no_project_is_told_before_pulumi_is_asked(
     assert ready.fleet(command) == 2
     assert "copy Pulumi.dev.yaml beside the Pulumi.yaml" in one_error(capsys)
     assert ready.asked == []
+
+
+@pytest.mark.parametrize("version", ["v3.10.0", "no version at all"])
+def test_a_pulumi_that_is_too_old_is_told_before_anything_is_asked_of_it(
+    machine: Machine, capsys: pytest.CaptureFixture[str], version: str
+) -> None:
+    machine.has("pulumi")
+    machine.monkeypatch.setenv("FAKE_VERSION", version)
+    assert machine.fleet("preview") == 2
+    error = capsys.readouterr().err
+    assert "older than" in error
+    assert "pulumi.com/docs/install" in error
+    assert machine.asked == []
+
+
+def test_a_pulumi_that_does_not_run_is_told(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    (machine.bin / "pulumi").write_text("not a program")
+    (machine.bin / "pulumi").chmod(0o755)
+    assert machine.fleet("preview") == 2
+    assert "does not run here" in capsys.readouterr().err
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    machine.has("pulumi")
+    machine.has("gke-gcloud-auth-plugin")
+    (machine.folder / ".pulumi-state").write_text("a file stands in its way")
+    assert machine.fleet("preview --local-state") == 2
+    assert ".pulumi-state: it cannot be used: File exists" in capsys.readouterr().err
 
 
 def test_a_pulumi_that_make_tools_brought_is_used(machine: Machine) -> None:
