@@ -171,7 +171,9 @@ def memory_problem(drafted: Draft, fitting: tuple[Resident, int] | None) -> Prob
     listed = ", ".join(f"{one.model} {one.need.device / GIB:.1f}" for one in distinct[:6])
     devices = f"{judged.devices} x " if judged.devices > 1 else ""
     more = ", ..." if distinct[6:] else ""
-    figures = f"{judged.used / GIB:.1f} of {devices}{judged.per_device / GIB:.1f} GiB ({listed}{more})"
+    # the sum may look small beside all devices: the fullest one decides
+    fullest = f", {judged.busiest / GIB:.1f} on the fullest" if judged.devices > 1 else ""
+    figures = f"{judged.used / GIB:.1f} of {devices}{judged.per_device / GIB:.1f} GiB{fullest} ({listed}{more})"
     remedies = []
     if fitting is not None and 0 < fitting[1] < fitting[0].context:
         remedies.append(f"{fitting[0].model} fits with context: {fitting[1]}")

@@ -121,6 +121,13 @@ def test_what_is_made_from_a_model_is_pinned_only_where_that_model_is(plan_of: P
     assert not pinned["support-bot"], "on t4 its FROM is pulled by its tag"
 
 
+def test_of_several_devices_the_fullest_is_named(problems_of: Problems, good: dict) -> None:
+    good["pools"]["l4"] = {"gpu": "l4", "gpusPerReplica": 2}
+    good["models"] |= {"llama3.1:8b": ["l4", "a100"], "qwen3:32b": ["l4"]}
+    (tight,) = [one for one in problems_of(good) if one.place == "fleet.pools.l4" and "tightly" in one.message]
+    assert "of 2 x 22.0 GiB, 21.4 on the fullest" in tight.message
+
+
 def test_a_card_that_ends_is_followed_by_one_that_holds_its_models(problems_of: Problems, good: dict) -> None:
     def remedy() -> str:
         (one,) = [one for one in problems_of(good) if "ends its support" in one.message]
