@@ -78,7 +78,9 @@ class Router(pulumi.ComponentResource):
         def metadata(object_name: str) -> ObjectMetaArgs:
             return ObjectMetaArgs(name=object_name, namespace=namespace, labels={**own, **labels.MANAGED_BY})
 
-        files = render(plan.routes, Setup(port=plan.port, admin_port=ADMIN_PORT, directory=CONFIGURATION))
+        files = render(
+            plan.routes, Setup(port=plan.port, admin_port=ADMIN_PORT, beside_port=9903, directory=CONFIGURATION)
+        )
         account = ServiceAccount(
             f"{name}-account", metadata=metadata(ROUTER), automount_service_account_token=False, opts=child
         )

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from router.control import Control
 from router.envoy import BOOTSTRAP, Setup, follow, start
 from router.maps import Maps
 from router.metrics import metrics
+from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
 from router.web import Reply, Web
 
@@ -27,6 +29,7 @@ def main() -> int:
     setup = Setup(
         port=options.port,
         admin_port=options.admin_port,
+        beside_port=options.beside_port,
         directory=options.directory,
         address=options.address,
         certificates=options.certificates,
@@ -43,7 +46,7 @@ def _init(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
         log.say("error", "the mounted map is refused", faults=faults)
     if fleet is None:
         return 1
-    clusters, routes = follow(fleet, fleet.table, setup)
+    clusters, routes = follow(fleet.table, setup)
     folder = Path(setup.directory)
     for name, text in ((BOOTSTRAP, start(setup)), (CLUSTERS, clusters.text), (ROUTES, routes.text)):
         write(folder / name, text)
@@ -52,7 +55,8 @@ def _init(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
 
 def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
     admin = Admin(port=setup.admin_port)
-    control = Control(setup, maps, Publisher(Path(setup.directory), admin, kept_for=options.kept_for))
+    poller = Poller(setup.certificates, period=options.period)
+    control = Control(setup, maps, poller, Publisher(Path(setup.directory), admin, kept_for=options.kept_for))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -63,7 +67,17 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
             status=200 if status.ready else 503, kind="text/plain", text="ok\n" if status.ready else "not ready\n"
         )
 
-    web = Web(
+    inside = Web(
+        "127.0.0.1",
+        setup.beside_port,
+        {
+            ("GET", "/api/tags"): lambda: _json(control.lists.tags()),
+            ("GET", "/api/ps"): lambda: _json(control.lists.loaded()),
+            ("GET", "/api/version"): lambda: _json(control.lists.version()),
+            ("GET", "/v1/models"): lambda: _json(control.lists.models()),
+        },
+    )
+    cluster = Web(
         setup.address,
         options.metrics_port,
         {
@@ -72,9 +86,16 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
             ("GET", "/metrics"): lambda: metrics(control.status),
         },
     )
+    polling = threading.Thread(target=poller.run, args=(stop,), daemon=True)
+    polling.start()
     control.run(stop)
-    web.close()
+    for web in (inside, cluster):
+        web.close()
     return 0
+
+
+def _json(content: object) -> Reply:
+    return Reply(text=json.dumps(content, separators=(",", ":")))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -86,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--address", default="0.0.0.0")  # noqa: S104
     parser.add_argument("--port", type=int, required=True, help="of the door")
     parser.add_argument("--admin-port", type=int, required=True, help="of Envoy's administration, on loopback")
+    parser.add_argument("--beside-port", type=int, required=True, help="of this process, for Envoy, on loopback")
     parser.add_argument("--metrics-port", type=int, required=True, help="of probes and metrics")
     parser.add_argument(
         "--certificates", default=SYSTEM_CERTIFICATES, help="authorities trusted for pools behind https"
@@ -93,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--kept-for", type=float, default=KEPT_FOR, help="seconds that a cluster outlives its last route"
     )
+    parser.add_argument("--period", type=float, default=PERIOD, help="seconds between two questions to a replica")
     return parser
 
 

@@ -1,7 +1,7 @@
 """What Envoy starts with: the listener of the door, its filters and limits, and where the files that change are."""
 
 from router import body
-from router.clusters import CONNECTION_BUFFER
+from router.clusters import CONNECTION_BUFFER, beside
 from router.extension import Config, extension
 from router.replies import local_replies
 from router.routes import MOST_SILENT
@@ -18,7 +18,7 @@ MOST_CONNECTIONS = 50_000
 """A fixed number: without one, Envoy takes connections until the machine has no file handle left for the pools."""
 
 
-def bootstrap(*, port: int, admin_port: int, directory: str, address: str = "0.0.0.0") -> Config:  # noqa: S104
+def bootstrap(*, port: int, admin_port: int, beside_port: int, directory: str, address: str) -> Config:
     """The door on `port` of `address`; administration on loopback only; clusters and routes from files in `directory`.
 
     A change of these files takes effect when an entry is moved into `directory`, as the kubelet swaps a ConfigMap's
@@ -28,6 +28,7 @@ def bootstrap(*, port: int, admin_port: int, directory: str, address: str = "0.0
         "node": {"id": "router", "cluster": "ollama-fleet"},
         "admin": {"address": _socket("127.0.0.1", admin_port)},
         "static_resources": {
+            "clusters": [beside(beside_port)],
             "listeners": [
                 {
                     "name": "door",
@@ -35,7 +36,7 @@ def bootstrap(*, port: int, admin_port: int, directory: str, address: str = "0.0
                     "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
                     "filter_chains": [{"filters": [_http(directory)]}],
                 }
-            ]
+            ],
         },
         "dynamic_resources": {"cds_config": _file(directory, CLUSTERS)},
         "overload_manager": {

@@ -10,6 +10,9 @@ UNKNOWN_MODEL = "unknown-model"
 """A cluster without hosts, for models that the map does not name: the answer is a 404, while a pool that Envoy does not
 know yet (an edit that is half-way in) is a 503, which a client may try again."""
 
+BESIDE = "beside"
+"""The process beside Envoy, on loopback."""
+
 CONNECT_TIMEOUT = "1s"
 """A pod that is gone without a trace answers nothing at all; a second is 100 times a round trip in one cluster."""
 
@@ -41,6 +44,15 @@ def clusters(table: Table, *, certificates: str = SYSTEM_CERTIFICATES) -> list[C
         *(_order(order) for order in table.all_orders if len(order) > 1),
         _cluster(UNKNOWN_MODEL, type="STATIC"),
     ]
+
+
+def beside(port: int) -> Config:
+    """The cluster of the process beside Envoy. It is there from the start and whatever the map."""
+    endpoint = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
+    cluster = _cluster(
+        BESIDE, type="STATIC", load_assignment={"cluster_name": BESIDE, "endpoints": [{"lb_endpoints": [endpoint]}]}
+    )
+    return {key: value for key, value in cluster.items() if key != "@type"}
 
 
 def cluster_of(order: Order) -> str:

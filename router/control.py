@@ -1,16 +1,24 @@
 """The loop beside Envoy: from the mounted files to what is in force, over and over."""
 
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from router import log
 from router.admin import UnreachableError
+from router.answers import Lists
+from router.deciding import decide, differing
 from router.envoy import Resources, Setup, follow
 from router.maps import Maps
+from router.poll import Poller
 from router.publisher import LateError, Publisher, RefusedError
+from router.routing import RouteMap, Table
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at the mounted files: a few calls of stat."""
+
+FIRST_ANSWERS_WITHIN = 2.0
+"""Seconds that a start waits for the replicas, of which some may sleep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,8 @@ class Status:
     """What keeps Envoy from following the map, if anything."""
     changes: int = 0
     """How often something else came into force."""
+    differing: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    """Names that stand for different content on different replicas: name -> digest -> replicas."""
     draining: bool = False
 
     @property
@@ -38,10 +48,12 @@ class Status:
 class Control:
     """Keeps Envoy on the last good map. One thread runs it; `status` may be read from any."""
 
-    def __init__(self, setup: Setup, maps: Maps, publisher: Publisher) -> None:
+    def __init__(self, setup: Setup, maps: Maps, poller: Poller, publisher: Publisher) -> None:
         self._setup = setup
         self._maps = maps
+        self._poller = poller
         self._publisher = publisher
+        self._wanted: tuple[Table, tuple[Resources, Resources]] | None = None
         self._in_force: tuple[Resources, Resources] | None = None
         self._refused: tuple[Resources, Resources] | None = None
         self._lock = threading.Lock()
@@ -49,18 +61,21 @@ class Control:
 
     def run(self, stop: threading.Event) -> None:
         """Until `stop` is set."""
+        # a router that starts while a model moves must know who has it before the first request
+        if self._look():
+            self._poller.round()
+            self._poller.settle(FIRST_ANSWERS_WITHIN)
         while not stop.is_set():
             self.tick()
             stop.wait(LOOK_EVERY)
 
     def tick(self) -> None:
         """One look, and what follows from it."""
-        if self._maps.look():
-            self._say()
-        fleet = self._maps.mounted.fleet
+        fleet = self._look()
         if fleet is None:
             return
-        wanted = follow(fleet, fleet.table, self._setup)
+        wanted = self._files(decide(fleet, self._poller.seen))
+        self._compare(fleet)
         try:
             if wanted == self._refused:
                 # the answer would be the same
@@ -79,9 +94,37 @@ class Control:
         except (LateError, UnreachableError) as later:
             self._trouble(str(later))
 
+    @property
+    def lists(self) -> Lists:
+        """What the whole fleet has at this moment."""
+        mounted, table = self._maps.mounted, self._wanted
+        fleet = mounted.fleet or RouteMap(pools={}, models={})
+        return Lists(fleet, table[0] if table else fleet.table, mounted.facts, self._poller.seen)
+
     def drain(self) -> None:
         """From now on no request shall come here."""
         self._update(draining=True)
+
+    def _look(self) -> RouteMap | None:
+        if self._maps.look():
+            self._say()
+        fleet = self._maps.mounted.fleet
+        if fleet is not None:
+            self._poller.follow(fleet.pools)
+        return fleet
+
+    def _files(self, table: Table) -> tuple[Resources, Resources]:
+        """What Envoy needs for a table; rendered once, since most looks find what the one before found."""
+        if self._wanted is None or self._wanted[0] != table:
+            self._wanted = (table, follow(table, self._setup))
+        return self._wanted[1]
+
+    def _compare(self, fleet: RouteMap) -> None:
+        found = differing(fleet, self._poller.seen)
+        if found != self.status.differing:
+            if found.keys() - self.status.differing.keys():
+                log.say("warning", "a name stands for different content on different replicas", digests=found)
+            self._update(differing=found)
 
     def _say(self) -> None:
         mounted = self._maps.mounted

@@ -9,7 +9,7 @@ from router.clusters import SYSTEM_CERTIFICATES, clusters
 from router.extension import Config
 from router.reading import parse
 from router.routes import routes
-from router.routing import RouteMap, Table
+from router.routing import Table
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -20,6 +20,8 @@ class Setup:
 
     port: int
     admin_port: int
+    beside_port: int
+    """Of the process beside it, on loopback."""
     directory: str
     """Where its files are."""
     address: str = "0.0.0.0"  # noqa: S104
@@ -47,15 +49,21 @@ class Resources:
 def start(setup: Setup) -> str:
     """The file that Envoy starts with."""
     return _text(
-        bootstrap(port=setup.port, admin_port=setup.admin_port, directory=setup.directory, address=setup.address)
+        bootstrap(
+            port=setup.port,
+            admin_port=setup.admin_port,
+            beside_port=setup.beside_port,
+            directory=setup.directory,
+            address=setup.address,
+        )
     )
 
 
-def follow(fleet: RouteMap, table: Table, setup: Setup) -> tuple[Resources, Resources]:
+def follow(table: Table, setup: Setup) -> tuple[Resources, Resources]:
     """Clusters and routes. These need those, so Envoy has to have the clusters first."""
     return (
         Resources(content=tuple(clusters(table, certificates=setup.certificates))),
-        Resources(content=(routes(fleet, table),)),
+        Resources(content=(routes(table),)),
     )
 
 
@@ -64,8 +72,7 @@ def render(routes_text: str, setup: Setup) -> dict[str, str]:
 
     Equal arguments give equal bytes. A map that may not be served raises `router.MapError`.
     """
-    fleet = parse(routes_text)
-    its_clusters, its_routes = follow(fleet, fleet.table, setup)
+    its_clusters, its_routes = follow(parse(routes_text).table, setup)
     return {BOOTSTRAP: start(setup), CLUSTERS: its_clusters.text, ROUTES: its_routes.text}
 
 

@@ -13,6 +13,7 @@ def metrics(status: Status) -> Reply:
         ("map_faults", "gauge", "what is wrong with the mounted map; the last good one serves on", len(status.faults)),
         ("map_overridden", "gauge", "models and pools that hand edits decide", len(status.overridden)),
         ("map_changes_total", "counter", "how often something else came into force", status.changes),
+        ("digests_differ", "gauge", "names with different content on different replicas", len(status.differing)),
         ("envoy_follows", "gauge", "0 when Envoy has not taken the map", int(not status.trouble)),
     )
     lines = [

@@ -1,15 +1,11 @@
 """Envoy's routes: what the door lets through and where it leads, what it answers itself, what it refuses."""
 
-import json
 from collections.abc import Iterable, Iterator
 
 from router import body
-from router.clusters import UNKNOWN_MODEL, cluster_of
+from router.clusters import BESIDE, UNKNOWN_MODEL, cluster_of
 from router.extension import Config, extension, typed
-from router.routing import RouteMap, Table, shown
-
-OLLAMA_VERSION = "0.32.15"
-"""Whose routes and shapes the door has. Pools may run others."""
+from router.routing import Table
 
 BY_BODY = "/api/(chat|generate|embed|embeddings|show)|/v1/(chat/completions|completions|embeddings|responses|messages)"
 """POST, answered by a pool of the model that the body names."""
@@ -27,7 +23,6 @@ MANAGEMENT = (
 """With any method: whoever may ask for answers may not change what the servers hold."""
 
 NOT_HERE = {
-    "/api/ps": ("GET", "the door does not know which models are loaded"),
     "/v1/audio/transcriptions": ("POST", "the door reads the model from JSON, and this route takes multipart"),
 }
 """Ollama has these, the door does not: method and reason."""
@@ -46,26 +41,25 @@ gets as far as a pool."""
 OTHER_HOSTS_TRIED = 5
 RETRY_PAUSE = {"base_interval": "0.025s", "max_interval": "0.5s"}
 
-LARGEST_ANSWER = 2**20
-"""Bytes of an answer that stands in this configuration, which a ConfigMap holds to 1 MiB as a whole."""
-
 READING = ("GET", "HEAD")
+LISTS = ("/api/version", "/api/tags", "/api/ps", "/v1/models")
+"""Answered for the whole fleet by the process beside Envoy, from its memory."""
+LIST_WITHIN = "5s"
 
 
-def routes(fleet: RouteMap, table: Table) -> Config:
+def routes(table: Table) -> Config:
     """The whole route configuration. Names that the map does not hold get a 404 and reach no pool."""
     host = {
         "name": "door",
         "domains": ["*"],
         "request_headers_to_remove": [body.MODEL_HEADER],
-        "routes": [*_splits(table), *_by_model(), *_own(fleet), *_refused()],
+        "routes": [*_splits(table), *_by_model(), *_own(), *_refused()],
     }
     return typed(
         "config.route.v3.RouteConfiguration",
         name="door",
         virtual_hosts=[host],
         cluster_specifier_plugins=[{"extension": _by_header(table)}],
-        max_direct_response_body_size_bytes=LARGEST_ANSWER,
     )
 
 
@@ -159,26 +153,19 @@ def _whence() -> list[Config]:
     ]
 
 
-def _own(fleet: RouteMap) -> Iterator[Config]:
-    """What needs no pool. The lists hold what the map knows: names."""
-    # Ollama's command line cuts the digest to 12 characters without looking, so an unknown one is zeros.
-    unknown = {"modified_at": "1970-01-01T00:00:00Z", "size": 0, "digest": "0" * 64, "details": {}}
-    names = sorted(map(shown, fleet.names))
-    lists = {
-        "/api/version": {"version": OLLAMA_VERSION},
-        "/api/tags": {"models": [{"name": name, "model": name, **unknown} for name in names]},
-        "/v1/models": {
-            "object": "list",
-            "data": [{"id": name, "object": "model", "created": 0, "owned_by": "library"} for name in names],
-        },
-    }
+def _own() -> Iterator[Config]:
+    """What needs no pool."""
     yield _answer("/", READING, 200, "Ollama is running")
     yield _answer("/healthz", READING, 200, "ok")
-    for path, content in lists.items():
-        text = json.dumps(content, separators=(",", ":"))
+    for path in LISTS:
         yield {
-            **_answer(path, READING, 200, text),
-            "response_headers_to_add": [_header("content-type", "application/json; charset=utf-8")],
+            "name": path,
+            "match": {"path": path, "headers": [_method(*READING)]},
+            "route": {
+                "cluster": BESIDE,
+                "timeout": LIST_WITHIN,
+                "retry_policy": {"retry_on": "connect-failure,reset", "num_retries": RETRIES},
+            },
         }
     for path, (method, reason) in NOT_HERE.items():
         yield _answer(path, (method,), 501, reason)
@@ -194,7 +181,7 @@ def _refused() -> Iterator[Config]:
     for allowed, paths in (
         ("POST", BY_BODY),
         ("GET", BY_PATH),
-        ("GET, HEAD", "/(healthz|api/version|api/tags|v1/models)?"),
+        ("GET, HEAD", f"/|/healthz|{'|'.join(LISTS)}"),
         *((method, path) for path, (method, _) in NOT_HERE.items()),
     ):
         yield {

@@ -67,15 +67,23 @@ class Door:
     """A router as its pod runs it, on free ports of loopback: the init run, Envoy, and the process beside it."""
 
     def __init__(
-        self, envoy: Path, folder: Path, text: str, certificates: Path | None = None, *, override: str = "", python: str
+        self,
+        envoy: Path,
+        folder: Path,
+        text: str,
+        certificates: Path | None = None,
+        *,
+        override: str = "",
+        facts: object = None,
+        python: str,
     ) -> None:
-        self.port, self.admin_port, self.metrics_port = free_ports(3)
+        self.port, self.admin_port, self.beside_port, self.metrics_port = free_ports(4)
         self.map, self.override = Mount(folder / "map"), Mount(folder / "override")
         self.directory = folder / "memory"
         self.directory.mkdir()
         self._python = python
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
-        self.publish(text)
+        self.publish(text, facts)
         if override:
             self.edit(override)
         self._log = (folder / "log").open("w+b")
@@ -95,9 +103,9 @@ class Door:
             stop(process)
         self._log.close()
 
-    def publish(self, text: str) -> None:
+    def publish(self, text: str, facts: object = None) -> None:
         """Another map, swapped in as the kubelet does it."""
-        self.map.publish({"routes.toml": text})
+        self.map.publish({"routes.toml": text, "facts.json": json.dumps(facts or {})})
 
     def edit(self, text: str) -> None:
         """Other hand edits."""
@@ -119,7 +127,8 @@ class Door:
             *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
-            *("--metrics-port", str(self.metrics_port), "--kept-for", KEPT_FOR),
+            *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
+            *("--kept-for", KEPT_FOR, "--period", "0.2"),
         ]
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE = 10.0
+MOMENT = "2026-08-21T10:11:12.123456789Z"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class FakeOllama:
     name: str
     status: int = 200
     delay: float = 0.0
+    models: dict[str, str] | None = None
+    """What it lists, and the digests; None: it answers no question about that."""
+    loaded: list[str] = field(default_factory=list)
+    version: str = "0.0.0"
+    hangs: bool = False
+    """Takes questions about its models and does not answer them."""
     gate: threading.Semaphore | None = None
     asked: list[Asked] = field(default_factory=list)
     """Everything but the health checks."""
@@ -100,7 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.path == "/api/version":
             self.server.fake.probed.add(self.headers["host"])
-            return self.send(200, {"version": "0.0.0"})
+            return self.send(200, {"version": self.server.fake.version})
+        if self.command == "GET" and self.path in ("/api/tags", "/api/ps"):
+            return self.lists()
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.fake.asked.append(Asked(self.command, self.path, headers, body))
         time.sleep(self.server.fake.delay)
@@ -109,6 +118,19 @@ class _Handler(BaseHTTPRequestHandler):
         if body and json.loads(body).get("stream"):
             return self.stream(int(json.loads(body)["chunks"]))
         return self.send(200, {"from": self.server.fake.name})
+
+    def lists(self) -> None:
+        if self.server.fake.hangs:
+            time.sleep(PATIENCE)
+        held = self.server.fake.models
+        if held is None:
+            return self.send(404, {"error": "404 page not found"})
+        names = held if self.path == "/api/tags" else self.server.fake.loaded
+        time_key = "modified_at" if self.path == "/api/tags" else "expires_at"
+        entries = [
+            {"name": name, "model": name, "size": len(name), "digest": held[name], time_key: MOMENT} for name in names
+        ]
+        return self.send(200, {"models": entries})
 
     def send(self, status: int, content: object) -> None:
         text = json.dumps(content).encode()

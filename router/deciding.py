@@ -1,0 +1,71 @@
+"""Where each name leads at this moment: the map, seen with what the replicas hold."""
+
+from collections.abc import Iterable
+
+from router.poll import Replica, Seen
+from router.routing import Order, RouteMap, Table, canonical
+
+
+def decide(fleet: RouteMap, seen: Seen) -> Table:
+    """A name leads only to pools that have it, as long as there is one.
+
+    A pool whose replicas answer and lack the name is left out: the model is still being fetched there, and until it has
+    come, pools that hold it from before serve it on. A pool that does not answer keeps its place, since it may sleep.
+    """
+    holders = Holders(fleet, seen)
+    table = fleet.table
+    return Table(
+        pools=table.pools,
+        orders={name: holders.order(name, order) for name, order in table.orders.items()},
+        splits={name: holders.shares(name, shares) if shares else shares for name, shares in table.splits.items()},
+    )
+
+
+class Holders:
+    """Which pools hold which names."""
+
+    def __init__(self, fleet: RouteMap, seen: Seen) -> None:
+        self._answering = {pool for pool in fleet.pools if seen.get(pool)}
+        self._held: dict[str, set[str]] = {}
+        for pool in sorted(self._answering):
+            for replica in seen[pool]:
+                for name in replica.models:
+                    self._held.setdefault(name, set()).add(pool)
+
+    def order(self, name: str, planned: Order) -> Order:
+        """The pools for a name whose plan is `planned`."""
+        held = self._held.get(name, set())
+        possible = self._possible(name, planned)
+        if not held.intersection(possible):
+            possible += tuple(sorted(held.difference(possible)))
+        return possible or planned
+
+    def shares(self, name: str, planned: Iterable[tuple[Order, int]]) -> tuple[tuple[Order, int], ...]:
+        """The shares of a split: one whose pools all lack the name goes to the others."""
+        planned = tuple(planned)
+        possible = tuple((order, weight) for whole, weight in planned if (order := self._possible(name, whole)))
+        if possible:
+            return possible
+        rest = self.order(name, ())
+        return ((rest, 1),) if rest else planned
+
+    def _possible(self, name: str, planned: Order) -> Order:
+        held = self._held.get(name, set())
+        return tuple(pool for pool in planned if pool in held or pool not in self._answering)
+
+
+def differing(fleet: RouteMap, seen: Seen) -> dict[str, dict[str, list[str]]]:
+    """Names of the map that stand for different content on different replicas: name -> digest -> pool/address."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name in sorted(map(canonical, fleet.names)):
+        digests: dict[str, list[str]] = {}
+        for pool, replica in _holding(fleet, seen, name):
+            digest = str(replica.models[name].get("digest", ""))
+            digests.setdefault(digest, []).append(f"{pool}/{replica.address}")
+        if len(digests) > 1:
+            found[name] = digests
+    return found
+
+
+def _holding(fleet: RouteMap, seen: Seen, name: str) -> list[tuple[str, Replica]]:
+    return [(pool, replica) for pool in fleet.pools for replica in seen.get(pool, ()) if name in replica.models]

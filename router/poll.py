@@ -1,0 +1,182 @@
+"""Asks every replica what it holds, in the background: nobody ever waits for an answer of these."""
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from router.routing import Endpoint, Pool, canonical
+
+PERIOD = 2.0
+ANSWER_WITHIN = 5.0
+"""Seconds. A server that loads a model still lists what it has."""
+BELIEVED_FOR = 15.0
+"""Seconds for which a replica that does not answer is taken to hold what it held."""
+AT_ONCE = 32
+LARGEST = 16 * 2**20
+"""Bytes of one answer."""
+
+Address = tuple[str, str, int]
+"""Pool, IP address and port: one replica."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replica:
+    """What one replica said last."""
+
+    address: str
+    models: Mapping[str, Mapping[str, Any]]
+    """Its entries of /api/tags, by canonical name."""
+    loaded: tuple[Mapping[str, Any], ...]
+    """Its entries of /api/ps."""
+    version: str
+    asked_at: float
+
+
+Seen = Mapping[str, tuple[Replica, ...]]
+"""The replicas of each pool that answered lately. A pool without one may sleep, or be cut off."""
+
+
+class Poller:
+    """Follows the pools that it was told of last. `seen` may be read from any thread."""
+
+    def __init__(self, certificates: str, *, period: float = PERIOD) -> None:
+        self._period = period
+        self._certificates = certificates
+        self._pools: Mapping[str, Pool] = {}
+        self._replicas: dict[Address, Replica] = {}
+        self._busy: set[object] = set()
+        self._lock = threading.Lock()
+        self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="poll")
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self.seen: Seen = {}
+
+    def follow(self, pools: Mapping[str, Pool]) -> None:
+        """From now on these."""
+        self._pools = pools
+
+    def run(self, stop: threading.Event) -> None:
+        """Asks all replicas once a period until `stop` is set."""
+        while not stop.is_set():
+            self.round()
+            stop.wait(self._period)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def round(self) -> None:
+        """Asks whoever is not being asked already, and forgets who left."""
+        pools = self._pools
+        wanted = [(name, pool, endpoint) for name, pool in pools.items() for endpoint in pool.endpoints]
+        for name, pool, endpoint in wanted:
+            self._once((name, endpoint), self._resolve, name, pool, endpoint)
+        horizon = time.monotonic() - BELIEVED_FOR
+        with self._lock:
+            for address, replica in list(self._replicas.items()):
+                if address[0] not in pools or replica.asked_at < horizon:
+                    del self._replicas[address]
+        self._publish()
+
+    def settle(self, within: float) -> None:
+        """Waits until nobody is being asked any more, `within` seconds at most."""
+        end = time.monotonic() + within
+        while self._busy and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def _once(self, key: object, work: Any, *arguments: Any) -> None:
+        """Runs `work` unless the one before under this key still runs: a slow server holds up no other."""
+        with self._lock:
+            if key in self._busy:
+                return
+            self._busy.add(key)
+
+        def run() -> None:
+            try:
+                work(*arguments)
+            finally:
+                with self._lock:
+                    self._busy.discard(key)
+
+        try:
+            self._executor.submit(run)
+        except RuntimeError:  # it is being shut down
+            return
+
+    def _resolve(self, name: str, pool: Pool, endpoint: Endpoint) -> None:
+        try:
+            found = _addresses(endpoint)
+        except socket.gaierror as error:
+            if error.errno == socket.EAI_AGAIN:
+                return
+            found = []
+        if len(pool.endpoints) == 1:
+            with self._lock:
+                for address in [one for one in self._replicas if one[0] == name and one[1:] not in found]:
+                    del self._replicas[address]
+        for ip, port in found:
+            self._once((name, ip, port), self._ask, (name, ip, port), pool, endpoint)
+
+    def _ask(self, address: Address, pool: Pool, endpoint: Endpoint) -> None:
+        _, ip, port = address
+        try:
+            with socket.create_connection((ip, port), timeout=ANSWER_WITHIN) as plain:
+                replica = self._questions(f"{ip}:{port}", self._secured(plain, pool, endpoint), endpoint)
+        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError):
+            return  # it is believed for a while, then forgotten
+        with self._lock:
+            self._replicas[address] = replica
+        self._publish()
+
+    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> socket.socket:
+        if not pool.tls:
+            return plain
+        context = self._contexts.get(self._certificates)
+        if context is None:
+            context = self._contexts[self._certificates] = ssl.create_default_context(cafile=self._certificates)
+        return context.wrap_socket(plain, server_hostname=endpoint.host)
+
+    def _questions(self, address: str, connected: socket.socket, endpoint: Endpoint) -> Replica:
+        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
+        connection.sock = connected
+        try:
+            tags, loaded, version = (_get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version"))
+        finally:
+            connection.close()
+        return Replica(
+            address=address,
+            models={canonical(str(entry["model"])): entry for entry in tags["models"]},
+            loaded=tuple(dict(entry) for entry in loaded["models"]),
+            version=str(version["version"]),
+            asked_at=time.monotonic(),
+        )
+
+    def _publish(self) -> None:
+        by_pool: defaultdict[str, list[Replica]] = defaultdict(list)
+        with self._lock:
+            for (pool, _, _), replica in sorted(self._replicas.items()):
+                by_pool[pool].append(replica)
+            self.seen = {pool: tuple(replicas) for pool, replicas in by_pool.items()}
+
+
+def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
+    """Every address of a name; those of IPv4 where there is one, as Envoy prefers them."""
+    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    for family in (socket.AF_INET, socket.AF_INET6):
+        addresses = sorted({(str(address[0]), endpoint.port) for kind, *_, address in found if kind == family})
+        if addresses:
+            return addresses
+    return []
+
+
+def _get(connection: http.client.HTTPConnection, path: str) -> Any:
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    body = answer.read(LARGEST)
+    if answer.status != http.client.OK:
+        raise ValueError(f"{path} answers {answer.status}")
+    return json.loads(body)
