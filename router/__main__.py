@@ -1,9 +1,11 @@
 """The process beside Envoy.
 
-`python -m router init` writes the files that Envoy starts with, `python -m router run` keeps them on the mounted map.
+`python -m router init` writes the files that Envoy starts with, `python -m router run` keeps them on the mounted map,
+and `python -m router drain` is the hook before both stop: it ends when the last request has.
 """
 
 import argparse
+import http.client
 import json
 import signal
 import sys
@@ -15,17 +17,22 @@ from router.admin import Admin
 from router.bootstrap import CLUSTERS, ROUTES
 from router.clusters import SYSTEM_CERTIFICATES
 from router.control import Control
+from router.draining import drain
 from router.envoy import BOOTSTRAP, Setup, follow, start
 from router.maps import Maps
-from router.metrics import metrics
+from router.metrics import in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
 from router.web import Reply, Web
+
+ANSWER_SECONDS = 5.0
 
 
 def main() -> int:
     """Does what the command line says. The exit status is not 0 where there is no map to serve."""
     options = _parser().parse_args()
+    if options.command == "drain":
+        return _drain(options)
     setup = Setup(
         port=options.port,
         admin_port=options.admin_port,
@@ -53,6 +60,20 @@ def _init(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
     return 0
 
 
+def _drain(options: argparse.Namespace) -> int:
+    """The running process does it, which from then on is not ready."""
+    within = options.leave + options.drain_limit + ANSWER_SECONDS
+    connection = http.client.HTTPConnection("127.0.0.1", options.beside_port, timeout=within)
+    try:
+        connection.request("POST", "/drain")
+        return 0 if connection.getresponse().status == http.client.OK else 1
+    except OSError as error:
+        log.say("error", f"the process beside Envoy does not answer: {error}")
+        return 1
+    finally:
+        connection.close()
+
+
 def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
     admin = Admin(port=setup.admin_port)
     poller = Poller(setup.certificates, period=options.period)
@@ -67,6 +88,10 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
             status=200 if status.ready else 503, kind="text/plain", text="ok\n" if status.ready else "not ready\n"
         )
 
+    def drained() -> Reply:
+        control.drain()
+        return _json({"cutOff": drain(admin, leave=options.leave, limit=options.drain_limit)})
+
     inside = Web(
         "127.0.0.1",
         setup.beside_port,
@@ -75,6 +100,7 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
             ("GET", "/api/ps"): lambda: _json(control.lists.loaded()),
             ("GET", "/api/version"): lambda: _json(control.lists.version()),
             ("GET", "/v1/models"): lambda: _json(control.lists.models()),
+            ("POST", "/drain"): drained,
         },
     )
     cluster = Web(
@@ -83,7 +109,8 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
         {
             ("GET", "/readyz"): ready,
             ("GET", "/livez"): lambda: Reply(kind="text/plain", text="ok\n"),
-            ("GET", "/metrics"): lambda: metrics(control.status),
+            ("GET", "/metrics"): lambda: metrics(control.status, admin),
+            ("GET", "/metrics/pools"): lambda: in_flight(control.pools, admin),
         },
     )
     polling = threading.Thread(target=poller.run, args=(stop,), daemon=True)
@@ -100,7 +127,7 @@ def _json(content: object) -> Reply:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m router")
-    parser.add_argument("command", choices=["init", "run"])
+    parser.add_argument("command", choices=["init", "run", "drain"])
     parser.add_argument("--map", required=True, help="folder of routes.toml")
     parser.add_argument("--override", required=True, help="folder of the hand edits' routes.toml; may be empty")
     parser.add_argument("--directory", required=True, help="folder of Envoy's files, in memory")
@@ -109,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--admin-port", type=int, required=True, help="of Envoy's administration, on loopback")
     parser.add_argument("--beside-port", type=int, required=True, help="of this process, for Envoy, on loopback")
     parser.add_argument("--metrics-port", type=int, required=True, help="of probes and metrics")
+    parser.add_argument("--leave", type=float, default=15.0, help="seconds in which clients learn that it drains")
+    parser.add_argument("--drain-limit", type=float, default=120.0, help="seconds for requests to end after that")
     parser.add_argument(
         "--certificates", default=SYSTEM_CERTIFICATES, help="authorities trusted for pools behind https"
     )

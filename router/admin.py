@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -30,10 +29,10 @@ class Admin:
         answer = self._ask("GET", f"/stats?type=TextReadouts&filter={quote(f'^{re.escape(name)}$')}")
         return answer.partition(": ")[2].strip().strip('"')
 
-    def post(self, path: str, query: Mapping[str, str] | None = None) -> None:
+    def post(self, path: str, *, flag: str = "", **query: str) -> None:
         """Does what `path` stands for."""
-        parts = "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in (query or {}).items())
-        self._ask("POST", f"{path}?{parts}" if parts else path)
+        parts = [*filter(None, [flag]), *(f"{quote(key, safe='')}={quote(value)}" for key, value in query.items())]
+        self._ask("POST", "?".join(filter(None, [path, "&".join(parts)])))
 
     def prometheus(self, pattern: str) -> str:
         """The statistics whose names match, as Prometheus reads them."""

@@ -39,6 +39,7 @@ function envoy_on_request(handle)
     handle:respond({[":status"] = "404"}, "model '" .. name:sub(1, 100) .. "' not found")
   else
     handle:streamInfo():dynamicMetadata():set("fleet", "model", name)
+    handle:streamInfo():dynamicMetadata():set("fleet", "name", canonical(name))
     handle:headers():replace("x-ollama-model", canonical(name))
   end
 end

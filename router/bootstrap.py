@@ -3,9 +3,11 @@
 from router import body
 from router.clusters import CONNECTION_BUFFER, beside
 from router.extension import Config, extension
+from router.observing import access_logs
 from router.replies import local_replies
 from router.routes import MOST_SILENT
 
+HEALTH = "/healthz"
 CLUSTERS = "clusters.json"
 ROUTES = "routes.json"
 
@@ -79,7 +81,15 @@ def _http(directory: str) -> Config:
             )
         ],
         local_reply_config=local_replies(),
+        access_log=access_logs(),
         http_filters=[
+            # answers by itself: 200, and 503 from the moment on at which the router drains
+            extension(
+                "envoy.filters.http.health_check",
+                "extensions.filters.http.health_check.v3.HealthCheck",
+                pass_through_mode=False,
+                headers=[{"name": ":path", "string_match": {"exact": HEALTH}}],
+            ),
             *body.filters(),
             extension(
                 "envoy.filters.http.router", "extensions.filters.http.router.v3.Router", suppress_envoy_headers=True

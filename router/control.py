@@ -101,6 +101,12 @@ class Control:
         fleet = mounted.fleet or RouteMap(pools={}, models={})
         return Lists(fleet, table[0] if table else fleet.table, mounted.facts, self._poller.seen)
 
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools of the map."""
+        fleet = self._maps.mounted.fleet
+        return tuple(sorted(fleet.pools)) if fleet else ()
+
     def drain(self) -> None:
         """From now on no request shall come here."""
         self._update(draining=True)

@@ -156,7 +156,6 @@ def _whence() -> list[Config]:
 def _own() -> Iterator[Config]:
     """What needs no pool."""
     yield _answer("/", READING, 200, "Ollama is running")
-    yield _answer("/healthz", READING, 200, "ok")
     for path in LISTS:
         yield {
             "name": path,
@@ -181,7 +180,7 @@ def _refused() -> Iterator[Config]:
     for allowed, paths in (
         ("POST", BY_BODY),
         ("GET", BY_PATH),
-        ("GET, HEAD", f"/|/healthz|{'|'.join(LISTS)}"),
+        ("GET, HEAD", f"/|{'|'.join(LISTS)}"),
         *((method, path) for path, (method, _) in NOT_HERE.items()),
     ):
         yield {

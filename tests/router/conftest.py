@@ -56,9 +56,20 @@ def open_door(envoy: Path, tmp_path: Path) -> Iterator[OpenDoor]:
     with ExitStack() as stack:
         number = iter(range(100))
 
-        def start(text: str, certificates: Path | None = None, override: str = "", facts: object = None) -> Door:
+        def start(
+            text: str, certificates: Path | None = None, override: str = "", facts: object = None, drain_limit: int = 10
+        ) -> Door:
             folder = tmp_path / f"door{next(number)}"
-            door = Door(envoy, folder, text, certificates, override=override, facts=facts, python=sys.executable)
+            door = Door(
+                envoy,
+                folder,
+                text,
+                certificates,
+                override=override,
+                facts=facts,
+                drain_limit=drain_limit,
+                python=sys.executable,
+            )
             stack.callback(door.close)
             return door
 

@@ -20,7 +20,7 @@ START_SECONDS = 20.0
 EFFECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
 KEPT_FOR = "0.5"
-ENVOY_OPTIONS = ("--disable-hot-restart", "--concurrency", "2", "-l", "warning")
+ENVOY_OPTIONS = ("--disable-hot-restart", "--concurrency", "2", "-l", "warning", "--drain-time-s", "1")
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -75,6 +75,7 @@ class Door:
         *,
         override: str = "",
         facts: object = None,
+        drain_limit: int = 10,
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.metrics_port = free_ports(4)
@@ -82,6 +83,7 @@ class Door:
         self.directory = folder / "memory"
         self.directory.mkdir()
         self._python = python
+        self._drain_limit = drain_limit
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
         self.publish(text, facts)
         if override:
@@ -122,13 +124,20 @@ class Door:
         """What Envoy runs from."""
         return {file.name: file.read_text() for file in self.directory.glob("*.json")}
 
+    def stop_as_the_kubelet_does(self) -> None:
+        """The hook before the stop, then SIGTERM to the process beside, then to Envoy, which is a native sidecar."""
+        assert self._start(*self._router("drain")).wait(ANSWER_SECONDS) == 0, self.log()
+        for process in (self.control, self.envoy):
+            process.terminate()
+            process.wait(5)
+
     def _router(self, command: str) -> list[str | Path]:
         return [
             *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
             *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
-            *("--kept-for", KEPT_FOR, "--period", "0.2"),
+            *("--kept-for", KEPT_FOR, "--period", "0.2", "--leave", "1", "--drain-limit", str(self._drain_limit)),
         ]
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":

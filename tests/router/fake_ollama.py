@@ -43,6 +43,8 @@ class FakeOllama:
     hangs: bool = False
     """Takes questions about its models and does not answer them."""
     gate: threading.Semaphore | None = None
+    free: int = 0
+    """Chunks of each stream that need no gate."""
     asked: list[Asked] = field(default_factory=list)
     """Everything but the health checks."""
     probed: set[str] = field(default_factory=set)
@@ -147,7 +149,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for number in range(chunks):
-            if self.server.fake.gate and not self.server.fake.gate.acquire(timeout=PATIENCE):
+            if (
+                number >= self.server.fake.free
+                and self.server.fake.gate
+                and not self.server.fake.gate.acquire(timeout=PATIENCE)
+            ):
                 return
             line = json.dumps({"from": self.server.fake.name, "number": number}).encode() + b"\n"
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
