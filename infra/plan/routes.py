@@ -22,12 +22,17 @@ def address(config: FleetConfig, pool: str, *, workload: str, namespace: str) ->
 
 
 def render(
-    config: FleetConfig, models: Sequence[ModelPlan], aliases: Sequence[AliasPlan], pools: Sequence[PoolPlan]
+    config: FleetConfig,
+    models: Sequence[ModelPlan],
+    aliases: Sequence[AliasPlan],
+    pools: Sequence[PoolPlan],
+    *,
+    header: str = HEADER,
 ) -> str:
     """routes.toml for these decisions; the same decisions give the same text."""
     lines = ["[routes]", *sorted([*map(_route, models), *map(_alias, aliases)])]
     lines += ["", "[pools]", *(line for pool in pools for line in _pool(config, pool))]
-    return HEADER + "\n".join(lines) + "\n"
+    return header + "\n".join(lines) + "\n"
 
 
 def _key(name: str) -> str:
