@@ -1,6 +1,10 @@
 """The official Python clients of Ollama, OpenAI and Anthropic at the door: what they get, and what they raise."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,7 +18,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from simulator import Behaviour, Model, Server
+from simulator import Asked, Behaviour, Model, Server
 from tests.router.door import Door
 from tests.simulated import running
 
@@ -318,3 +322,35 @@ class TestAnthropic:
                 clients.anthropic.messages.create(model=model, messages=HELLO, max_tokens=9, stream=stream)
             assert type(raised.value) is error
             assert isinstance(raised.value.body, dict) and raised.value.body["error"]["message"]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+BLOCK = re.compile(r"^## ([^\n]+)\n\n```(sh|python)\n(.*?)```", re.MULTILINE | re.DOTALL)
+LINES = {title: (kind, code) for title, kind, code in BLOCK.findall(PAGE)}
+"""What the page says that one types, by client."""
+KEY = "sk-of-a-test"
+TESTED = ("curl", "ollama", "openai", "anthropic")
+
+
+def typed(client: str, url: str) -> str:
+    kind, code = LINES[client]
+    run = ["sh", "-c", code] if kind == "sh" else [sys.executable, "-c", code]
+    environment = {**os.environ, "FLEET_URL": url, "FLEET_API_KEY": KEY, "NO_PROXY": "127.0.0.1"}
+    return subprocess.run(run, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+
+
+def test_the_page_has_lines_for_each_client_that_is_tested() -> None:
+    assert set(LINES) == set(TESTED)
+
+
+@pytest.mark.parametrize("client", TESTED)
+def test_what_the_page_says_works_at_the_door(clients: Clients, client: str) -> None:
+    assert SIMULATED in typed(client, f"http://127.0.0.1:{clients.door.port}")
+
+
+@pytest.mark.parametrize("client", TESTED)
+def test_each_client_sends_its_key_as_the_page_says(client: str) -> None:
+    heard: list[Asked] = []
+    with running(Server("t4", [Model(name=CHAT)], heard=heard.append)) as port:
+        typed(client, f"http://127.0.0.1:{port}")
+    assert [asked.headers.get("authorization") for asked in heard] == [f"Bearer {KEY}"]
