@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         remedy = "make local, which installs it (requirements-local.txt)"
         raise UnreadableError(error("aiohttp", "what `fleet local` needs is not installed", remedy))
 
-    from infra.local import door, pools, run
+    from infra.local import door, pools
+    from infra.local.run import run as serve
     from simulator import Behaviour
 
     envoy = door.find_envoy()
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         behaviour = Behaviour(tokens_per_second=arguments.tokens_per_second, load_seconds=arguments.load_seconds)
         found = pools.simulated(plan, behaviour)
-    run.run(envoy, arguments.port, found)
+    serve(envoy, arguments.port, found)
     return common.OK
 
 

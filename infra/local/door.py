@@ -32,6 +32,7 @@ class Door:
     """Keys that the door asks for, by name. Without any it lets everybody in."""
     _process: "subprocess.Popen[bytes] | None" = None
     _text: str = ""
+    _seen: str | None = None
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
     @property
@@ -69,22 +70,31 @@ class Door:
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                # Ctrl-C goes to a whole group of processes, and Envoy is stopped in its turn.
+                process_group=0,
             )
 
     def follow(self) -> str | None:
-        """Put an edited map into force. Returns what to say about it: nothing, where nothing was edited."""
-        try:
-            text = self.map.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as failure:
-            text = f"{failure}"
-        if text == self._text:
+        """Put an edited map into force, once it is the same at two looks: editors write in pieces.
+
+        Returns what to say about it; None where there is nothing new.
+        """
+        before, self._seen = self._seen, self._read()
+        if self._seen in (None, self._text) or self._seen != before:
             return None
-        self._text = text
+        self._text = self._seen
         try:
-            self._publish(self._files(text))
+            self._publish(self._files(self._text))
         except MapError as refused:
             return f"{refused}\nThe map before stays in force."
         return "the edited map is in force"
+
+    def _read(self) -> str | None:
+        """The map as it is on disk; None while it cannot be read, as when an editor replaces it."""
+        try:
+            return self.map.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def answers(self) -> bool:
         """Whether it serves yet."""

@@ -14,6 +14,7 @@ from infra.plan import routes
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.problem import error
 from infra.stack import UnreadableError
+from router import MapError, parse
 from simulator import Behaviour, Model, Server
 from simulator.clock import duration
 from simulator.server import VERSION
@@ -22,6 +23,7 @@ from simulator.serving import listen
 HEADER = "# The map of this local fleet. Edit it: what you save takes effect at once, a broken map is refused.\n"
 RUNNING = "ollama"
 """The one pool behind the door where OLLAMA_URL names a server."""
+ADDRESS_REMEDY = "write it like http://127.0.0.1:11434"
 ANSWER_SECONDS = 5.0
 LONGEST_LIST = 2**24
 FAMILY = "simulated"
@@ -53,20 +55,29 @@ def running(plan: FleetPlan, url: str) -> Pools:
     """What of the plan the server at `url` has. Raises UnreadableError where it has nothing, or is not there."""
     url = url if "://" in url else f"http://{url}"
     address = _address(url)
-    has = {canonical_model(name) for name in _listed(url.rstrip("/"))}
     names = sorted([*(model.name for model in plan.models), *(alias.name for alias in plan.aliases)])
+    try:
+        parse(_leading(names, address))
+    except MapError as refused:
+        causes = "; ".join(fault.cause for fault in refused.faults)
+        raise UnreadableError(error("OLLAMA_URL", causes, ADDRESS_REMEDY)) from None
+    has = {canonical_model(name) for name in _listed(address)}
     served = [name for name in names if canonical_model(name) in has]
     missing = [name for name in names if canonical_model(name) not in has]
     if not served:
         raise UnreadableError(
-            error("OLLAMA_URL", f"{url} has none of the plan's models", f"ollama pull {missing[0]}, there")
+            error("OLLAMA_URL", f"{address} has none of the plan's models", f"ollama pull {missing[0]}, there")
         )
-    lines = ["[routes]", *(f"{json.dumps(name)} = [{json.dumps(RUNNING)}]" for name in served), "", "[pools]"]
-    text = HEADER + "\n".join([*lines, f"{RUNNING} = {{url = {json.dumps(address)}}}"]) + "\n"
     said = [f"{RUNNING}  {address}, serving {', '.join(served)}"]
     if missing:
         said.append(f"not there, so not served: {', '.join(missing)} (nothing is pulled for you)")
-    return Pools(simulated=(), routes=text, said=tuple(said))
+    return Pools(simulated=(), routes=_leading(served, address), said=tuple(said))
+
+
+def _leading(names: list[str], address: str) -> str:
+    """The map that leads all these names to one server."""
+    lines = ["[routes]", *(f"{json.dumps(name)} = [{json.dumps(RUNNING)}]" for name in names), "", "[pools]"]
+    return HEADER + "\n".join([*lines, f"{RUNNING} = {{url = {json.dumps(address)}}}"]) + "\n"
 
 
 def _server(plan: FleetPlan, pool: PoolPlan, behaviour: Behaviour) -> Server:
@@ -109,13 +120,12 @@ def _address(url: str) -> str:
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-        whole = bool(parts.hostname) and not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+        named = bool(parts.hostname) and ":" not in (parts.hostname or "")
+        whole = named and not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
     except (ValueError, KeyError):
         whole = False
     if not whole:
-        raise UnreadableError(
-            error("OLLAMA_URL", "it is not the address of a server", "write it like http://127.0.0.1:11434")
-        )
+        raise UnreadableError(error("OLLAMA_URL", "it is not the address of a server", ADDRESS_REMEDY))
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 

@@ -37,10 +37,11 @@ class Local:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra", "local", "--stack", "dev", "--port", str(port), "--load-seconds", "0"],
                 cwd=ROOT,
-                env={**os.environ, **environment},
+                env={**os.environ, "TMPDIR": str(folder), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=lines,
                 stderr=words,
+                start_new_session=True,
             )
 
     def serves(self) -> "Local":
@@ -116,14 +117,20 @@ def test_each_model_of_the_plan_is_answered_by_its_pool_and_an_edited_map_takes_
     local.map.write_text("[routes]\n")
     wait_until(lambda: "routes.toml is refused" in local.words)
     assert local.chat("llama3.1:8b").pool == "a100"
+    local.map.unlink()
+    local.map.write_text(text)
+    wait_until(lambda: local.chat("llama3.1:8b").pool == "t4")
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_nothing_is_left_however_it_ends(start: StartLocal, how: signal.Signals) -> None:
+@pytest.mark.parametrize("to", [os.kill, os.killpg], ids=["itself", "its group"])
+def test_nothing_is_left_however_it_ends(
+    start: StartLocal, how: signal.Signals, to: Callable[[int, int], None]
+) -> None:
     local = start().serves()
     family = local.family()
     assert family
-    local.process.send_signal(how)
+    to(local.process.pid, how)
     status = local.process.wait(END_SECONDS)
     assert status == (-how if how is signal.SIGKILL else 0), local.words
     wait_until(lambda: not any(map(alive, family)), END_SECONDS, "nothing is left")
@@ -190,6 +197,8 @@ def test_a_server_that_runs_serves_what_it_has_and_is_never_asked_to_pull(start:
         ("http://127.0.0.1:99999", "not the address of a server"),
         ("http://user:secret@127.0.0.1", "not the address of a server"),
         ("http://127.0.0.1:11434/v1", "not the address of a server"),
+        ("http://[::1]:11434", "not the address of a server"),
+        ("http://my_rig:11434", "an address is a host name or IPv4 address"),
         ("http://127.0.0.1:1", "no Ollama answers"),
     ],
 )
