@@ -1,6 +1,7 @@
 """One simulated server: its name, its models, what is in memory, how it behaves."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Server:
         self.library = Library.of(models)
         self.behaviour = behaviour or Behaviour()
         self.version = version
-        self.newer = tuple(int(part) for part in version.split(".")[:2]) >= NEWER
+        self.newer = tuple(int(part) for part in re.findall(r"\d+", version)[:2]) >= NEWER
         self.memory = Memory(lambda: self.behaviour)
         self.lacks = frozenset(lacks)
         self.requests = 0

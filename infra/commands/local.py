@@ -5,6 +5,7 @@ import importlib.util
 import os
 
 from infra.commands import common
+from infra.config import place
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
 
@@ -32,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     plan = common.plan_of(common.read_stack(arguments))
     if has_errors(plan.problems):
         return common.say_errors(plan.problems)
+    if not plan.models:
+        raise UnreadableError(error(place("models"), "there is none, so there is nothing to serve", "add NAME: [POOL]"))
     if importlib.util.find_spec("aiohttp") is None:
         remedy = "make local, which installs it (requirements-local.txt)"
         raise UnreadableError(error("aiohttp", "what `fleet local` needs is not installed", remedy))

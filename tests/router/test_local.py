@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.__main__ import main
 from infra.commands.common import plan_of
 from infra.local import door, pools
 from infra.problem import has_errors
@@ -217,6 +218,13 @@ def test_a_server_that_has_nothing_of_the_plan_is_an_error() -> None:
     ):
         pools.running(plan_of(read(ROOT, "dev")), f"http://127.0.0.1:{port}")
     assert refused.value.problem.remedy.startswith("ollama pull ")
+
+
+def test_a_plan_without_a_model_is_one_line_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lab = 'pools: {a: {gpu: none, site: lab}}, sites: {lab: {endpoints: ["http://10.0.0.1:1"]}}, router: {site: lab}'
+    (tmp_path / "Pulumi.bare.yaml").write_text(f"config: {{ollama-fleet:fleet: {{{lab}}}}}\n")
+    assert main(["local", "--stack", "bare", "--cwd", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("error  fleet.models: there is none")
 
 
 @pytest.mark.parametrize("file", STACKS, ids=lambda file: file.stem)
