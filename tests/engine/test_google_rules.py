@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from infra.catalogue.replacements import replacements
+from infra.change import difference
 from tests.engine.doubles import GoogleDouble
 from tests.engine.doubles.diff import Verdict, changes
 from tests.engine.doubles.google_outputs import _IDS, CLUSTER, NODE_POOL
@@ -94,4 +96,8 @@ def test_nothing_happens_when(case: str) -> None:
 
 
 def test_every_type_with_facts_has_an_id_format() -> None:
-    assert set(GoogleDouble()._rules) == set(_IDS)
+    assert set(replacements().google_types) == set(_IDS)
+
+
+def test_the_mark_of_an_unknown_value_is_pulumis_own() -> None:
+    assert difference.UNKNOWN == UNKNOWN

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from infra.catalogue import Catalogue, load, types
 from infra.catalogue.load import read
+from infra.catalogue.replacements import replacements
 from infra.catalogue.types import Availability, Fact, Gpu
 
 ROOT = Path(__file__).parents[2]
@@ -321,3 +322,12 @@ def test_a_malformed_entry_is_refused_with_its_path(path: tuple[str | int, ...],
 
 def as_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
+
+
+def test_what_replaces_a_resource_is_sourced_and_speaks_of_known_types() -> None:
+    known = replacements()
+    entries = dict(facts(known))
+    assert set(entries) == {"google", "google_recreates", "kubernetes"}
+    assert all("/" in fact.source and fact.date >= date(2026, 1, 1) for fact in entries.values())
+    for paths in (known.google.computed, known.google_recreates.paths):
+        assert set(paths) <= set(known.google_types)

@@ -1,71 +1,17 @@
 """The `gcp` double: Google's rules for what changes in place, what replaces, what is refused.
 
-The rules by path are `infra/catalogue/google_replaces.json`, asked of the real provider. Here stand
-the rules that depend on a direction, and the few things that the service itself insists on.
+What replaces is decided in `infra.change.google`, by facts that the real provider was asked for. Here
+stand the few things that the service itself insists on.
 """
 
-# ruff: noqa: A001, A002, ARG001, ARG002 `id` and `type` are the protocol's words; one signature for every rule
+# ruff: noqa: A001, A002, ARG002 `id` and `type` are the protocol's words; one signature for every rule
 
-import ipaddress
-import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
+from infra.change import google as rules
 from tests.engine.doubles import google_outputs
-from tests.engine.doubles.diff import Change, Verdict, verdict_by
+from tests.engine.doubles.diff import Change, Verdict
 from tests.engine.doubles.google_outputs import CLUSTER, NODE_POOL
 from tests.engine.doubles.provider import ProviderDouble, RefusedError, Subject, digest
-from tests.engine.doubles.values import UNKNOWN, Properties
-
-FACTS = Path(__file__).parents[3] / "infra" / "catalogue" / "google_replaces.json"
-
-# Optional inputs that the service fills in: leaving one out again is no change. Only those that
-# google_replaces.json tells or that the provider's documentation marks as computed and that a fleet
-# may drop; an optional input that is not here counts as changed when it goes.
-_COMPUTED = {
-    CLUSTER: {
-        "nodeConfig",
-        "nodePools",
-        "enableL4IlbSubsetting",
-        "project",
-        "location",
-        "nodeVersion",
-        "nodeLocations",
-        "clusterIpv4Cidr",
-        "defaultMaxPodsPerNode",
-        "datapathProvider",
-        "networkingMode",
-        "releaseChannel",
-        "addonsConfig",
-        "loggingConfig",
-        "monitoringConfig",
-        "masterAuthorizedNetworksConfig",
-        "controlPlaneEndpointsConfig",
-        "databaseEncryption",
-    },
-    NODE_POOL: {
-        "nodeConfig.guestAccelerators",
-        "nodeConfig.machineType",
-        "nodeConfig.diskSizeGb",
-        "nodeConfig.diskType",
-        "nodeConfig.imageType",
-        "nodeConfig.oauthScopes",
-        "nodeConfig.serviceAccount",
-        "nodeConfig.metadata",
-        "nodeConfig.shieldedInstanceConfig",
-        "nodeConfig.workloadMetadataConfig",
-        "project",
-        "location",
-        "initialNodeCount",
-        "maxPodsPerNode",
-        "nodeCount",
-        "nodeLocations",
-        "version",
-        "management",
-        "upgradeSettings",
-    },
-}
+from tests.engine.doubles.values import Properties
 
 # What must exist before a resource of a type can: the input that names it, and its type.
 _NEEDS = {
@@ -96,11 +42,9 @@ class GoogleDouble(ProviderDouble):
 
     def __init__(self) -> None:
         super().__init__("gcp", "10.2.0")
-        facts = json.loads(FACTS.read_text())
-        self._rules = {type: _rules(paths) for type, paths in facts["types"].items()}
 
     def checked(self, subject: Subject, news: Properties, olds: Properties, seed: bytes) -> Properties:
-        if subject.type not in self._rules:
+        if not rules.knows(subject.type):
             raise RefusedError(
                 f"the gcp double does not know {subject.type}: add it to "
                 "infra/catalogue/google_replaces.json and google_outputs.py"
@@ -118,21 +62,11 @@ class GoogleDouble(ProviderDouble):
         return {**checked, "__defaults": defaults}
 
     def verdict(self, subject: Subject, change: Change) -> Verdict:
-        depends = _CONDITIONS.get((subject.type, change.pattern))
-        if depends is not None:
-            decided = depends(change.old, change.new)
-            if decided is not None:
-                return decided
-        computed = _COMPUTED.get(subject.type, set())
-        if change.new is None and _all_computed(change, computed):
-            return Verdict.NOTHING
-        return verdict_by(change, self._rules[subject.type])
+        return rules.verdict(subject.type, change)
 
     def deletes_first(self, old: Subject, new: Subject) -> bool:
-        # The provider would meet itself under a name that the program fixed and did not change.
         fixed = "name" not in new.inputs.get("__defaults", [])
-        same = old.inputs.get("name") == new.inputs.get("name")
-        return new.type in google_outputs.AUTONAMED and fixed and same
+        return new.type in google_outputs.AUTONAMED and fixed and rules.deletes_first(old.inputs, new.inputs)
 
     def identify(self, subject: Subject) -> str:
         return google_outputs.identify(subject)
@@ -169,58 +103,6 @@ class GoogleDouble(ProviderDouble):
             del self.existing[key]
 
 
-def _rules(paths: dict[str, list[str]]) -> dict[str, Verdict]:
-    return {
-        **dict.fromkeys(paths["replace"], Verdict.REPLACE),
-        **dict.fromkeys(paths.get("inPlace", []), Verdict.IN_PLACE),
-    }
-
-
-def _all_computed(change: Change, computed: set[str]) -> bool:
-    """Whether the service keeps what the change takes away: the whole, or each of its parts."""
-    # `nodeConfig` stays as a block in every state, but spot and the like inside it do not.
-    if change.pattern in computed and change.pattern != "nodeConfig":
-        return True
-    return isinstance(change.old, dict) and all(
-        _all_computed(Change((*change.path, key), item, None), computed) for key, item in change.old.items()
-    )
-
-
 def _names(reference: str, id: str) -> bool:
     """Whether a reference (bare name, path or self link) names the resource with that id."""
     return bool(reference) and (reference == id or reference.endswith(f"/{id}") or reference == id.rsplit("/", 1)[-1])
-
-
-# The rules that depend on the direction ("conditional" in google_replaces.json). None: the rules by
-# path decide.
-
-
-def _range(old: Any, new: Any) -> Verdict | None:
-    if None in (old, new) or new == UNKNOWN:
-        return None
-    grows = ipaddress.ip_network(old).subnet_of(ipaddress.ip_network(new))  # type: ignore[arg-type]
-    return Verdict.IN_PLACE if grows else Verdict.REPLACE
-
-
-def _switched_on(old: Any, new: Any) -> Verdict | None:
-    return Verdict.IN_PLACE if new is True and not old else None
-
-
-def _added(old: Any, new: Any) -> Verdict | None:
-    return Verdict.IN_PLACE if old is None else None
-
-
-def _accelerators(old: Any, new: Any) -> Verdict | None:
-    added_none = old is None and isinstance(new, list) and all(not gpu.get("count") for gpu in new)
-    return Verdict.NOTHING if added_none else None
-
-
-_CONDITIONS: dict[tuple[str, str], Callable[[Any, Any], Verdict | None]] = {
-    ("gcp:compute/subnetwork:Subnetwork", "ipCidrRange"): _range,
-    (CLUSTER, "enableFqdnNetworkPolicy"): _switched_on,
-    (CLUSTER, "enableL4IlbSubsetting"): _switched_on,
-    (CLUSTER, "enableK8sBetaApis"): _added,
-    (CLUSTER, "enableK8sBetaApis.enabledApis"): _added,
-    (CLUSTER, "enableK8sBetaApis.enabledApis[*]"): _added,
-    (NODE_POOL, "nodeConfig.guestAccelerators"): _accelerators,
-}

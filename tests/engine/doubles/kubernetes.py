@@ -1,6 +1,6 @@
 """The `kubernetes` double: the real provider's replacement rules over a small API server.
 
-Rules as in pulumi-kubernetes 4.34 (provider/pkg/provider/diff.go and provider.go, read 2026-11-21).
+What replaces is decided in `infra.change.kubernetes`.
 """
 
 # ruff: noqa: A002, ARG001 `id` is the protocol's word; one signature for every maker
@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
+from infra.change import kubernetes as rules
 from infra.recorder.outputs import CLUSTER_SCOPED
-from tests.engine.doubles.diff import Change, Verdict, verdict_by
+from tests.engine.doubles.diff import Change, Verdict
 from tests.engine.doubles.provider import ProviderDouble, RefusedError, Subject, digest
 from tests.engine.doubles.values import UNKNOWN, Properties, is_secret
 
@@ -21,38 +22,6 @@ SECRET = "kubernetes:core/v1:Secret"
 
 # What a fresh cluster has.
 _NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
-
-_IDENTITY = ("metadata.name", "metadata.namespace")
-_REPLACING = {
-    "kubernetes:apps/v1:DaemonSet": ("spec.selector",),
-    "kubernetes:apps/v1:Deployment": ("spec.selector",),
-    "kubernetes:apps/v1:StatefulSet": (
-        "spec.podManagementPolicy",
-        "spec.revisionHistoryLimit",
-        "spec.selector",
-        "spec.serviceName",
-        "spec.volumeClaimTemplates",
-    ),
-    "kubernetes:batch/v1:Job": (
-        "spec.completions",
-        "spec.parallelism",
-        "spec.selector",
-        "spec.template",
-    ),
-    "kubernetes:core/v1:PersistentVolumeClaim": ("spec",),
-    "kubernetes:core/v1:ResourceQuota": ("spec.scopes",),
-    "kubernetes:core/v1:Service": ("spec.clusterIP",),
-    "kubernetes:rbac.authorization.k8s.io/v1:ClusterRoleBinding": ("roleRef",),
-    "kubernetes:rbac.authorization.k8s.io/v1:RoleBinding": ("roleRef",),
-    "kubernetes:storage.k8s.io/v1:StorageClass": ("parameters", "provisioner"),
-}
-_DATA = {
-    CONFIG_MAP: ("enableConfigMapMutable", ("binaryData", "data")),
-    SECRET: ("enableSecretMutable", ("type", "stringData", "data")),
-}
-
-_IDENTIFIER = "clusterIdentifier"
-_REACHING = {"kubeconfig", "context", "cluster"}
 
 
 class KubernetesDouble(ProviderDouble):
@@ -82,37 +51,22 @@ class KubernetesDouble(ProviderDouble):
         return {**news, "metadata": metadata}
 
     def verdict(self, subject: Subject, change: Change) -> Verdict:
-        replacing: tuple[str, ...] = _IDENTITY + _REPLACING.get(subject.type, ())
-        if subject.type in _DATA:
-            switch, paths = _DATA[subject.type]
-            mutable = subject.config.get(switch) in (True, "true")
-            if not mutable or subject.inputs.get("immutable") is True:
-                replacing += paths
-        return verdict_by(change, dict.fromkeys(replacing, Verdict.REPLACE))
+        return rules.verdict(subject.type, subject.inputs, subject.config, change)
 
     def deletes_first(self, old: Subject, new: Subject) -> bool:
-        annotations = new.inputs["metadata"].get("annotations", {})
-        return "pulumi.com/autonamed" not in annotations and _key(old) == _key(new)
+        return rules.deletes_first(old.inputs, new.inputs)
 
     def config_verdict(self, old: Properties, new: Properties, change: Change) -> Verdict:
-        before, after = old.get(_IDENTIFIER), new.get(_IDENTIFIER)
-        key = change.path[0]
-        if key == _IDENTIFIER and None not in (before, after):
-            return Verdict.REPLACE
-        if key not in _REACHING or (before is not None and before == after):
-            return Verdict.IN_PLACE
-        if change.new == UNKNOWN:
-            return Verdict.REPLACE
         clusters = _active_cluster(old), _active_cluster(new)
         moved = None not in clusters and clusters[0] != clusters[1]
-        return Verdict.REPLACE if moved else Verdict.IN_PLACE
+        return rules.provider_verdict(old, new, change, moved=moved)
 
     def identify(self, subject: Subject) -> str:
         namespace, name = _key(subject)
         return f"{namespace}/{name}" if namespace else name
 
     def scope(self, subject: Subject) -> str:
-        identifier = subject.config.get(_IDENTIFIER)
+        identifier = subject.config.get(rules.IDENTIFIER)
         cluster = _active_cluster(subject.config) or {}
         return str(identifier or cluster.get("server", ""))
 
