@@ -28,6 +28,11 @@ def recording(arguments: argparse.Namespace) -> Recording:
     problems = common.plan_of(stack).problems
     if has_errors(problems):
         raise RefusedError(problems)
+    return of(stack)
+
+
+def of(stack: stacks.Stack) -> Recording:
+    """What the program of a stack registers whose plan has no errors."""
     from components.program import main
 
     settings, secret_keys = _settings(stack.settings)

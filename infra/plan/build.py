@@ -15,6 +15,7 @@ from infra.plan import (
     placement,
     pools,
     proposal,
+    quota,
     router,
     sites,
 )
@@ -95,6 +96,7 @@ def build(
         wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
         wake_billed_minutes=catalogue.gke.wake.billed_minutes,
         problems=tidy(found),
+        quotas=quota.build(catalogue, cluster_plan, planned),
         checked=checked,
         not_checked=not_checked,
     )

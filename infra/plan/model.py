@@ -373,6 +373,16 @@ class CostPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quota:
+    """What a project must be allowed to have at once, by Google's own name for it."""
+
+    name: str
+    where: str
+    """A region, or `global`."""
+    needed: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class FleetPlan:
     """All decisions. Pools, models and aliases are in order of their names; equal files give equal plans."""
 
@@ -387,6 +397,8 @@ class FleetPlan:
     wake_minutes: tuple[float, float]
     wake_billed_minutes: float
     problems: tuple[Problem, ...]
+    quotas: tuple[Quota, ...] = ()
+    """Needed at the maximum of replicas."""
     checked: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
 

@@ -98,6 +98,7 @@ class RecordedResource:
             "provider": self.provider,
             "options": jsonable(self.options),
             "inputs": jsonable(self.inputs),
+            "propertyDependencies": {key: list(urns) for key, urns in self.property_dependencies.items() if urns},
         }
         if not self.custom:
             value["outputs"] = jsonable(self.registered_outputs)

@@ -13,8 +13,9 @@ import pytest
 
 from infra.__main__ import main as tool
 from tests.engine.doubles.values import UNKNOWN
-from tests.engine.fleets import CLUSTER, NODE_POOL, UNPROTECTED, Edit, Fleet, both, dev, example, reordered
+from tests.engine.fleets import CLUSTER, NODE_POOL, UNPROTECTED, Edit, Fleet, both, dev, example, merged, reordered
 from tests.engine.harness import Engine, Steps
+from tests.program.changes import actions, change_of
 
 ROUTER = ["fleet-router-configuration", "fleet-router-routes"]
 """The map, and what Envoy reads of it."""
@@ -284,6 +285,10 @@ CASES = {
         },
         {"create": of_pool("large"), "delete": of_pool("a100"), "update": ROUTER},
     ),
+    "a pool that moves to a machine at home leaves nothing on GKE": Case(
+        {"pools": {"t4": {"gpu": "m60", "site": "rig", "replicas": 1}}},
+        {"delete": of_pool("t4"), "update": ROUTER},
+    ),
     # the cluster
     "labels are set in place on the cluster and all its nodes": Case(
         {"gke": {"labels": {"team": "ml"}}},
@@ -321,6 +326,16 @@ def test_edit(base: Fleet, title: str) -> None:
     )
     assert_nothing_else_suffers(steps, set(case.edit.get("pools", {})))
     assert base.operations == done
+    said = change_of(base.file.fleet, merged(base.file.fleet, case.edit))
+    assert actions(said) == steps.changes
+    assert {one.name: sorted(one.reasons) for one in said.resources or () if one.reasons} == {
+        step.name: sorted(step.replaced_by) for step in steps if step.op == "replace"
+    }
+    assert {one.name: sorted(item.path for item in one.properties) for one in said.resources or ()} == {
+        step.name: sorted(step.changed if step.op in ("update", "replace") else ())
+        for step in steps
+        if step.op != "same"
+    }
 
 
 def assert_nothing_else_suffers(steps: Steps, edited: set[str]) -> None:

@@ -1,0 +1,279 @@
+"""What a change does, from two plans and two lists of resources; and its words, whatever the file says."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.change.build import Side, build
+from infra.change.difference import UNKNOWN
+from infra.change.model import Action, FleetChange, ResourceChange
+from infra.change.resources import compare, program
+from infra.config import FleetConfig, parse
+from infra.plan.build import build as plan
+from infra.problem import warning
+from infra.report import change as words
+from infra.report import change_json, comment
+from tests.unit.conftest import GOOD
+from tests.unit.test_report import HOSTILE
+
+NODE_POOL, CLUSTER = "gcp:container/nodePool:NodePool", "gcp:container/cluster:Cluster"
+CONFIG_MAP, PROVIDER = "kubernetes:core/v1:ConfigMap", "pulumi:providers:kubernetes"
+
+
+def side(fleet: Any, resources: Any = None) -> Side:
+    parsed = parse(fleet)
+    config = parsed.config or FleetConfig()
+    return Side(
+        config=config,
+        plan=plan(config, stack="dev", project="example-project", problems=parsed.problems),
+        program=program({"resources": resources or []}),
+    )
+
+
+def change_of(before: Any, after: Any) -> FleetChange:
+    return build(
+        stack="dev",
+        base="main",
+        head="branch",
+        before=None if before is None else side(before),
+        after=None if after is None else side(after),
+    )
+
+
+def resource(type_: str, name: str, inputs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    depends = more.pop("depends", {})
+    urn = f"urn:pulumi:dev::p::{type_}::{name}"
+    provider = more.pop("provider", None)
+    return {
+        "urn": urn,
+        "type": type_,
+        "name": name,
+        "custom": True,
+        "provider": provider,
+        "inputs": inputs,
+        "options": more,
+        "propertyDependencies": depends,
+    }
+
+
+def becomes(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> dict[str, str]:
+    found = compare(program({"resources": old}), program({"resources": new}))
+    return {one.name: f"{one.action} {', '.join(one.reasons)}".strip() for one in found}
+
+
+# resources
+
+
+def test_what_ignore_changes_names_is_no_change() -> None:
+    old = resource(NODE_POOL, "t4", {"initialNodeCount": 1, "nodeConfig": {"spot": False}})
+    new = resource(NODE_POOL, "t4", {"initialNodeCount": 2, "nodeConfig": {"spot": False}})
+    assert becomes([old], [new]) == {"t4": "replace initialNodeCount"}
+    new["options"]["ignoreChanges"] = ["initialNodeCount"]
+    assert becomes([old], [new]) == {}
+    new["options"]["ignoreChanges"] = ["nodeConfig.spot"]
+    new["inputs"] = {"initialNodeCount": 1, "nodeConfig": {"spot": True}}
+    assert becomes([old], [new]) == {}
+
+
+def test_what_hangs_on_a_resource_that_is_deleted_first_is_replaced_with_it() -> None:
+    def fleet(description: str) -> list[dict[str, Any]]:
+        cluster = resource(CLUSTER, "fleet", {"name": "fleet", "description": description})
+        pool = resource(NODE_POOL, "t4", {"name": "t4", "cluster": "fleet"}, depends={"cluster": [cluster["urn"]]})
+        return [cluster, pool, resource(NODE_POOL, "other", {"name": "other", "cluster": "fleet"})]
+
+    assert becomes(fleet("a"), fleet("b")) == {
+        "fleet": "replace description",
+        "t4": "replace cluster comes from fleet, which is deleted first",
+    }
+
+
+def test_a_replaced_provider_takes_its_objects_along() -> None:
+    def fleet(cluster: str) -> list[dict[str, Any]]:
+        provider = resource(PROVIDER, "k8s", {"clusterIdentifier": cluster})
+        return [provider, resource(CONFIG_MAP, "map", {"metadata": {"name": "a"}}, provider=provider["urn"])]
+
+    assert becomes(fleet("one"), fleet("two")) == {
+        "k8s": "replace clusterIdentifier",
+        "map": "replace its provider k8s is replaced",
+    }
+
+
+def test_a_config_map_is_edited_in_place_only_where_its_provider_says_so() -> None:
+    def fleet(data: str, *, mutable: bool) -> list[dict[str, Any]]:
+        provider = resource(PROVIDER, "k8s", {"enableConfigMapMutable": mutable})
+        return [provider, resource(CONFIG_MAP, "map", {"data": {"a": data}}, provider=provider["urn"])]
+
+    assert becomes(fleet("x", mutable=True), fleet("y", mutable=True)) == {"map": "update"}
+    assert becomes(fleet("x", mutable=False), fleet("y", mutable=False)) == {"map": "replace data.a"}
+
+
+def test_a_renamed_resource_with_an_alias_stays() -> None:
+    old, new = resource(NODE_POOL, "old", {"name": "t4"}), resource(NODE_POOL, "new", {"name": "t4"})
+    assert becomes([old], [new]) == {"old": "delete", "new": "create"}
+    assert becomes([old], [{**new, "options": {"aliases": [{"name": "old"}]}}]) == {}
+    assert becomes([old], [{**new, "options": {"aliases": [old["urn"]]}}]) == {}
+
+
+def test_an_object_that_others_own_is_neither_made_nor_removed() -> None:
+    mine = resource(CLUSTER, "fleet", {"name": "a"})
+    theirs = resource(CLUSTER, "fleet", {}, readId="projects/p/locations/l/clusters/a")
+    assert becomes([theirs], []) == becomes([], [theirs]) == {}
+    assert becomes([mine], [theirs]) == {"fleet": "delete"}
+    assert becomes([theirs], [mine]) == {"fleet": "create"}
+
+
+def test_an_unknown_value_of_another_codes_json_counts_as_changed() -> None:
+    old = resource(NODE_POOL, "t4", {"cluster": "c"})
+    new = resource(NODE_POOL, "t4", {"cluster": {"$unknown": True}})
+    assert becomes([old], [new]) == {"t4": "replace cluster"}
+    (one,) = compare(program({"resources": [old]}), program({"resources": [new]}))
+    assert one.properties[0].after == UNKNOWN
+
+
+def test_a_protected_resource_that_goes_is_a_risk() -> None:
+    cluster = resource(CLUSTER, "fleet-cluster", {"name": "a"}, protect=True)
+    change = build(
+        stack="dev", base="a", head="b", before=side(GOOD, [cluster]), after=side(GOOD), notes=(), code_compared=True
+    )
+    assert [risk.place for risk in change.risks] == ["fleet-cluster", "fleet-cluster"]
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from("abc"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "name", "spot"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+INPUTS = st.dictionaries(st.sampled_from(["nodeConfig", "name", "cluster", "autoscaling"]), VALUES)
+
+
+@given(INPUTS, INPUTS)
+def test_equal_inputs_never_change_and_others_name_what_differs(old: Any, new: Any) -> None:
+    assert becomes([resource(NODE_POOL, "a", old)], [resource(NODE_POOL, "a", old)]) == {}
+    for one in compare(
+        program({"resources": [resource(NODE_POOL, "a", old)]}), program({"resources": [resource(NODE_POOL, "a", new)]})
+    ):
+        assert one.properties
+        assert (one.action is Action.REPLACE) == bool(one.reasons)
+
+
+# sides that are not there
+
+
+def test_a_new_stack_is_all_new_and_has_no_risk_but_quota() -> None:
+    change = change_of(None, GOOD)
+    assert all(pool.added for pool in change.pools)
+    assert all(model.before is None for model in change.models)
+    assert all(risk.place.startswith("quota ") for risk in change.risks)
+    assert "models added" in " ".join(words.verdict(change))
+
+
+def test_a_stack_whose_file_goes_is_a_risk_since_nothing_destroys_it() -> None:
+    change = change_of(GOOD, None)
+    assert [risk.place for risk in change.risks] == ["the stack's file"]
+    assert change.resources == ()
+
+
+# risks
+
+
+@pytest.mark.parametrize(
+    ("edit", "place"),
+    [
+        ({"gke": {**GOOD["gke"], "deletionProtection": False}}, "fleet.gke.deletionProtection"),
+        ({"router": {**GOOD["router"], "expose": "internal"}}, "fleet.router.expose"),
+        ({"router": {**GOOD["router"], "auth": "none"}}, "fleet.router"),
+        ({"router": {**GOOD["router"], "clientOptions": "pass"}}, "fleet.router.clientOptions"),
+        ({"pools": {**GOOD["pools"], "t4": {"gpu": "t4", "driver": "R570"}}}, "fleet.pools.t4.driver"),
+        ({"pools": {**GOOD["pools"], "t4": {"gpu": "t4", "replicas": 9}}}, "quota NVIDIA_T4_GPUS"),
+        ({"models": {**GOOD["models"], "nomic-embed-text": ["a100"]}}, "fleet.models.nomic-embed-text"),
+        ({"pools": {**GOOD["pools"], "p": {"gpu": "k80", "allowWithdrawn": True}}}, "fleet.pools.p"),
+    ],
+)
+def test_it_is_a_risk(edit: dict[str, Any], place: str) -> None:
+    assert place in [risk.place for risk in change_of(GOOD, {**GOOD, **edit}).risks]
+
+
+def test_what_closes_a_door_or_asks_for_less_is_no_risk() -> None:
+    wide = {**GOOD, "router": {**GOOD["router"], "expose": "internal"}}
+    assert change_of(wide, GOOD).risks == ()
+    assert change_of({**GOOD, "pools": {**GOOD["pools"], "t4": {"gpu": "t4", "replicas": "0..5"}}}, GOOD).risks == ()
+
+
+# words
+
+
+def hostile(evil: str) -> FleetChange:
+    change = change_of(GOOD, {**GOOD, "pools": {**GOOD["pools"], "t4": {"gpu": "t4", "replicas": 9}}})
+    key = replace(change.keys[0], path=("pools", evil), before=evil, after=[evil])
+    pool = replace(change.pools[0], name=evil, fallbacks={evil: None}, nodes=Action.REPLACE, reasons=(evil,), down=True)
+    one = ResourceChange(urn=evil, type=evil, name=evil, action=Action.REPLACE, reasons=(evil,))
+    return replace(
+        change,
+        stack=evil,
+        base=evil,
+        head=evil,
+        keys=(key,),
+        pools=(pool,),
+        resources=(one,),
+        notes=(evil,),
+        risks=(warning(evil, evil, evil),),
+        new_warnings=(warning(evil, evil, evil),),
+    )
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_no_text_of_the_file_leaves_its_place_in_the_comment(evil: str) -> None:
+    calm, rendered = comment.render(hostile("calm")), comment.render(hostile(evil))
+    assert rendered.encode()
+    assert [line[:2] for line in rendered.splitlines()] == [line[:2] for line in calm.splitlines()]
+    assert rendered.count("|") == calm.count("|")
+    tags = r"</?(?:code|details|summary|br)>"
+    assert "<" not in re.sub(tags, "", rendered)
+    bare = re.sub(r"<code>.*?</code>", "", rendered)
+    assert not re.search(r"(?<![&\w])[@#]\w", bare.removeprefix("###"))
+    assert "](" not in rendered
+    assert "`" not in rendered
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_a_terminal_gets_no_control_character(evil: str) -> None:
+    assert all(letter.isprintable() for letter in words.render(hostile(evil)).replace("\n", ""))
+    assert change_json.render(hostile(evil)).isascii()
+
+
+@pytest.mark.parametrize("size", [10, 1_000, 20_000])
+def test_a_comment_of_any_size_keeps_within_githubs_limit_and_its_end(size: int) -> None:
+    change = hostile("@" * 500)
+    big = replace(
+        change,
+        keys=change.keys * size,
+        resources=(change.resources or ()) * size,
+        risks=change.risks * size,
+        new_warnings=change.new_warnings * size,
+    )
+    rendered = comment.render(big)
+    assert len(rendered.encode()) <= comment.MOST_BYTES < 65_536
+    assert rendered.endswith("no credentials used\n")
+    assert "left out here" in rendered or size == 10
+
+
+def test_the_verdict_leads_with_what_weighs_most() -> None:
+    spot = {**GOOD, "pools": {**GOOD["pools"], "a100": {"gpu": "a100-40gb", "replicas": 1}}}
+    assert words.verdict(change_of(GOOD, GOOD)) == ("nothing changes",)
+    assert re.fullmatch(r"\+\$[\d,]+ at minimum", words.money_verdict(change_of(GOOD, spot))[0])
+
+
+def test_equal_changes_are_equal_text_and_json_has_every_part() -> None:
+    one, other = (change_of(GOOD, {**GOOD, "aliases": {}}) for _ in range(2))
+    assert change_json.render(one) == change_json.render(other)
+    assert comment.render(one) == comment.render(other)
+    document = change_json.document(one)
+    assert document["keys"][0]["key"] == "aliases.assistant"
+    assert document["keys"][0]["after"] is None
+    assert document["level"] == "in-place"
