@@ -1,21 +1,23 @@
-"""The door of a local fleet: Envoy on files that follow an edited map."""
+"""The door of a local fleet: Envoy and the process beside it, as in the router's pod, on an edited map."""
 
 import http.client
-import itertools
+import json
 import platform
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.problem import error
 from infra.stack import UnreadableError
-from router import MapError, render
+from router.envoy import BOOTSTRAP
+from router.maps import ROUTES
 
-MAP = "routes.toml"
 ADDRESS = "127.0.0.1"
+ROOT = Path(__file__).parents[2]
 LAST_WORDS = 600
 LEAVE_SECONDS = 5.0
 INSTALL = "https://www.envoyproxy.io/docs/envoy/latest/start/install"
@@ -23,17 +25,17 @@ INSTALL = "https://www.envoyproxy.io/docs/envoy/latest/start/install"
 
 @dataclass
 class Door:
-    """Envoy in `folder`, which holds the map, what Envoy reads of it, and Envoy's log."""
+    """What runs in `folder`: the map to edit, what Envoy reads of it, and both processes' logs."""
 
     program: Path
     folder: Path
     port: int
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys that the door asks for, by name. Without any it lets everybody in."""
-    _process: "subprocess.Popen[bytes] | None" = None
+    _processes: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
     _text: str = ""
     _seen: str | None = None
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _told: int = 0
 
     @property
     def url(self) -> str:
@@ -43,51 +45,91 @@ class Door:
     @property
     def map(self) -> Path:
         """The file to edit."""
-        return self.folder / MAP
-
-    @property
-    def log(self) -> Path:
-        """What Envoy writes."""
-        return self.folder / "envoy.log"
+        return self.folder / ROUTES
 
     def start(self, routes: str) -> None:
-        """Write the files and start Envoy, which goes when this process does."""
+        """Write the files and start both processes, which go when this one does."""
+        for name in ("mounted", "override", "live"):
+            (self.folder / name).mkdir()
         self.map.write_text(routes, encoding="utf-8")
-        self._text = routes
-        self._publish(self._files(routes))
-        command = [
-            sys.executable,
-            "-m",
-            "infra.local.leash",
-            str(self.program),
-            "-c",
-            f"{self.folder}/live/bootstrap.json",
+        self._publish(routes)
+        options = [
+            *("--map", f"{self.folder}/mounted", "--override", f"{self.folder}/override"),
+            *("--directory", f"{self.folder}/live", "--address", ADDRESS, "--port", str(self.port)),
         ]
-        with self.log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*command, "--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"],
-                cwd=Path(__file__).parents[2],
+        for name, port in zip(("admin", "beside", "metrics"), _free_ports(3), strict=True):
+            options += [f"--{name}-port", str(port)]
+        router = [sys.executable, "-m", "router"]
+        self._run("init", *router, "init", *options).wait()
+        if not (self.folder / "live" / BOOTSTRAP).exists():
+            raise UnreadableError(
+                error(ROUTES, f"it is refused: {self._last_words('init')}", "report it: the plan made it")
+            )
+        del self._processes["init"]
+        envoy = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]
+        self._run("envoy", str(self.program), "-c", f"{self.folder}/live/{BOOTSTRAP}", *envoy)
+        self._run("router", *router, "run", *options)
+
+    def follow(self) -> list[str]:
+        """Hand on an edited map, once it is the same at two looks: editors write in pieces.
+
+        Returns what the router has said since the last call: what came into force, and what it refused and why.
+        """
+        before, self._seen = self._seen, self._read()
+        if self._seen not in (None, self._text) and self._seen == before:
+            self._publish(str(self._seen))
+        return list(self._words())
+
+    def answers(self) -> bool:
+        """Whether it serves yet."""
+        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=1)
+        try:
+            connection.request("GET", "/api/tags")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def ended(self) -> str | None:
+        """Which process has ended, with its last words, if any has."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                return f"{name} ended: {self._last_words(name) or f'exit status {process.returncode}'}"
+        return None
+
+    def close(self) -> None:
+        """Stop both."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(LEAVE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdin:
+                process.stdin.close()
+
+    def _run(self, name: str, *command: str) -> "subprocess.Popen[bytes]":
+        with self._log(name).open("wb") as log:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "infra.local.leash", *command],
+                cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C goes to a whole group of processes, and Envoy is stopped in its turn.
+                # Ctrl-C goes to a whole group of processes, and these are stopped in their turn
                 process_group=0,
             )
+        return self._processes[name]
 
-    def follow(self) -> str | None:
-        """Put an edited map into force, once it is the same at two looks: editors write in pieces.
-
-        Returns what to say about it; None where there is nothing new.
-        """
-        before, self._seen = self._seen, self._read()
-        if self._seen in (None, self._text) or self._seen != before:
-            return None
-        self._text = self._seen
-        try:
-            self._publish(self._files(self._text))
-        except MapError as refused:
-            return f"{refused}\nThe map before stays in force."
-        return "the edited map is in force"
+    def _publish(self, routes: str) -> None:
+        """The map moved in as a whole, as a mounted ConfigMap changes."""
+        self._text = routes
+        fresh = self.folder / "fresh.toml"
+        fresh.write_text(routes, encoding="utf-8")
+        fresh.replace(self.folder / "mounted" / ROUTES)
 
     def _read(self) -> str | None:
         """The map as it is on disk; None while it cannot be read, as when an editor replaces it."""
@@ -96,50 +138,32 @@ class Door:
         except (OSError, UnicodeDecodeError):
             return None
 
-    def answers(self) -> bool:
-        """Whether it serves yet."""
-        connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=1)
-        try:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+    def _words(self) -> Iterator[str]:
+        said = self._log("router").read_bytes()
+        whole = said[: said.rfind(b"\n") + 1]
+        new, self._told = whole[self._told :], len(whole)
+        for line in new.splitlines():
+            try:
+                entry = json.loads(line)
+                yield "\n".join([entry["message"], *entry.get("faults", ())])
+            except (ValueError, KeyError, TypeError):
+                yield line.decode(errors="replace")
 
-    def ended(self) -> str | None:
-        """Envoy's last words, if it has ended."""
-        if self._process is None or self._process.poll() is None:
-            return None
-        words = self.log.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
-        return words.splitlines()[-1] if words else f"exit status {self._process.returncode}"
+    def _log(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
 
-    def close(self) -> None:
-        """Stop Envoy."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
+    def _last_words(self, name: str) -> str:
+        words = self._log(name).read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
+        return words.splitlines()[-1] if words else ""
 
-    def _files(self, routes: str) -> dict[str, str]:
-        directory = str(self.folder / "live")
-        # Administration on a port that nobody needs to know.
-        return render(routes, port=self.port, admin_port=0, directory=directory, address=ADDRESS)
 
-    def _publish(self, files: Mapping[str, str]) -> None:
-        """Each file moved in as a whole, which is what Envoy watches for; clusters, then the routes that lead there."""
-        live = self.folder / "live"
-        live.mkdir(exist_ok=True)
-        for name, content in sorted(files.items()):
-            fresh = self.folder / f"{name}.{next(self._numbers)}"
-            fresh.write_text(content, encoding="utf-8")
-            fresh.replace(live / name)
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody needs to know."""
+    sockets = [socket.create_server((ADDRESS, 0)) for _ in range(count)]
+    ports = [int(one.getsockname()[1]) for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 def find_envoy() -> Path:

@@ -40,7 +40,7 @@ async def _run(door: Door, pools: Pools) -> None:
             _announce(door, pools)
         while not stop.is_set():
             _still_runs(door)
-            if words := await asyncio.to_thread(door.follow):
+            for words in await asyncio.to_thread(door.follow):
                 _say(words)
             await _pause(stop)
 
@@ -54,7 +54,9 @@ async def _ready(door: Door, stop: asyncio.Event) -> bool:
         _still_runs(door)
         if time.monotonic() > end:
             raise UnreadableError(
-                error("envoy", f"it does not answer within {START_SECONDS:.0f} s", "try again on a less busy machine")
+                error(
+                    "the door", f"it does not answer within {START_SECONDS:.0f} s", "try again on a less busy machine"
+                )
             )
         await _pause(stop)
     return False
@@ -70,9 +72,7 @@ async def _pause(stop: asyncio.Event) -> None:
 
 def _still_runs(door: Door) -> None:
     if words := door.ended():
-        raise UnreadableError(
-            error("envoy", f"it ended, and the local fleet with it: {words}", "start the fleet again")
-        )
+        raise UnreadableError(error("the door", f"{words}; the local fleet goes with it", "start the fleet again"))
 
 
 def _announce(door: Door, pools: Pools) -> None:

@@ -15,8 +15,8 @@ from infra.change.model import Action, FleetChange, KeyChange, Missing, ModelCha
 from infra.plan.model import Money
 from infra.problem import Problem
 from infra.report import figures, hardware
-from infra.report.figures import visible
 from infra.report.table import GAP, Column, Table, hang, laid_out
+from infra.visible import visible
 
 ABSENT = "-"
 LONGEST = 120

@@ -64,7 +64,7 @@ def _clients(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         ports = {name: stack.enter_context(running(server)) for name, server in servers.items()}
         pools = "\n".join(f'{name} = "127.0.0.1:{port}"' for name, port in ports.items())
         text = f'[routes]\n"{CHAT}" = ["t4", "a100"]\n{EMBEDDER} = ["a100"]\n"gemma3:4b" = ["t4"]\n[pools]\n{pools}\n'
-        door = Door(envoy, tmp_path_factory.mktemp("clients") / "configuration", text)
+        door = Door(envoy, tmp_path_factory.mktemp("clients") / "door", text, python=sys.executable)
         stack.callback(door.close)
         url = f"http://127.0.0.1:{door.port}"
         yield Clients(

@@ -145,7 +145,7 @@ def test_it_ends_with_one_line_when_envoy_does(start: StartLocal) -> None:
     for pid in family:
         os.kill(pid, signal.SIGKILL)
     assert local.process.wait(END_SECONDS) == 2
-    assert local.words.splitlines()[-2].startswith("error  envoy: it ended, and the local fleet with it")
+    assert local.words.splitlines()[-2].startswith("error  the door: ")
     assert not any(map(alive, family))
 
 
