@@ -53,10 +53,10 @@ def chat(port: int, model: str = "m", **more: object) -> tuple[int, Any]:
     return status, content
 
 
-def streamed(port: int) -> tuple[int, str]:
+def streamed(port: int, path: str = "/api/chat", body: object = None) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request("POST", "/api/chat", json.dumps({"model": "m", **CHAT}))
+        connection.request("POST", path, json.dumps(body or {"model": "m", **CHAT}))
         response = connection.getresponse()
         return response.status, response.read().decode()
     finally:
@@ -86,6 +86,32 @@ def test_a_text_says_so_itself_and_names_server_and_model() -> None:
     with running(Server("t4", [Model(name="m")])) as port:
         text = chat(port)[1]["message"]["content"]
     assert text.startswith("This answer is simulated") and "t4" in text and "m:latest" in text and "hello" in text
+
+
+def test_newer_ollamas_say_some_things_otherwise() -> None:
+    """As read in their source; older ones are compared with a real one."""
+    body = {"model": "m", "stream": True, **CHAT}
+    found = {}
+    for version in ("0.17.4", "0.32.15"):
+        with running(Server("t4", [Model(name="m")], Behaviour(tokens=2), version=version)) as port:
+            events = [
+                line.removeprefix("data: ") for line in streamed(port, "/v1/chat/completions", body)[1].split("\n\n")
+            ]
+            deltas = [json.loads(event)["choices"][0]["delta"] for event in events if event.startswith("{")]
+            error = ask(port, "POST", "/v1/chat/completions", {**body, "model": "n"})[2]["error"]["type"]
+            listed = ask(port, "GET", "/api/tags")[2]["models"][0]
+            found[version] = ([sorted(delta) for delta in deltas], error, "capabilities" in listed)
+    both, content = ["content", "role"], ["content"]
+    assert found == {
+        "0.17.4": ([both, both, both], "api_error", False),
+        "0.32.15": ([both, content, []], "not_found_error", True),
+    }
+
+
+def test_a_server_lacks_what_its_version_lacks() -> None:
+    with running(Server("k80", [Model(name="m")], lacks=("/v1/responses",))) as port:
+        assert ask(port, "POST", "/v1/responses", {"model": "m", "input": "hello"})[0] == 404
+        assert chat(port)[0] == 200
 
 
 def test_a_loaded_model_answers_as_many_at_a_time_as_it_may_and_lets_the_others_wait() -> None:
