@@ -82,12 +82,6 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
-    def ready() -> Reply:
-        status = control.status
-        return Reply(
-            status=200 if status.ready else 503, kind="text/plain", text="ok\n" if status.ready else "not ready\n"
-        )
-
     def drained() -> Reply:
         control.drain()
         return _json({"cutOff": drain(admin, leave=options.leave, limit=options.drain_limit)})
@@ -107,8 +101,8 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
         setup.address,
         options.metrics_port,
         {
-            ("GET", "/readyz"): ready,
-            ("GET", "/livez"): lambda: Reply(kind="text/plain", text="ok\n"),
+            ("GET", "/readyz"): lambda: _plain(good=control.status.ready),
+            ("GET", "/livez"): lambda: _plain(good=control.alive),
             ("GET", "/metrics"): lambda: metrics(control.status, admin),
             ("GET", "/metrics/pools"): lambda: in_flight(control.pools, admin),
         },
@@ -119,6 +113,10 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
     for web in (inside, cluster):
         web.close()
     return 0
+
+
+def _plain(*, good: bool) -> Reply:
+    return Reply(status=200 if good else 503, kind="text/plain", text="ok\n" if good else "not ready\n")
 
 
 def _json(content: object) -> Reply:

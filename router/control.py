@@ -1,6 +1,7 @@
 """The loop beside Envoy: from the mounted files to what is in force, over and over."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from router.deciding import decide, differing
 from router.envoy import Resources, Setup, follow
 from router.maps import Maps
 from router.poll import Poller
-from router.publisher import LateError, Publisher, RefusedError
+from router.publisher import TAKEN_WITHIN, LateError, Publisher, RefusedError
 from router.routing import RouteMap, Table
 
 LOOK_EVERY = 0.2
@@ -57,6 +58,7 @@ class Control:
         self._in_force: tuple[Resources, Resources] | None = None
         self._refused: tuple[Resources, Resources] | None = None
         self._lock = threading.Lock()
+        self._began = time.monotonic()
         self.status = Status()
 
     def run(self, stop: threading.Event) -> None:
@@ -66,6 +68,7 @@ class Control:
             self._poller.round()
             self._poller.settle(FIRST_ANSWERS_WITHIN)
         while not stop.is_set():
+            self._began = time.monotonic()
             self.tick()
             stop.wait(LOOK_EVERY)
 
@@ -93,6 +96,11 @@ class Control:
             self._trouble(str(refused))
         except (LateError, UnreachableError) as later:
             self._trouble(str(later))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the loop still turns; Envoy may take its time with a map."""
+        return time.monotonic() - self._began < 4 * TAKEN_WITHIN
 
     @property
     def lists(self) -> Lists:

@@ -75,12 +75,13 @@ def build(
     found += naming.check(config)
     found += proposal.check(inputs, drafts)
     found += future.check(config)
-    found += router.check(config)
     cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
     found += more
     model_plans, more = models.build(inputs, planned)
     found += more
     alias_plans = models.aliases(config)
+    router_plan = router.build(catalogue, config, known, model_plans, alias_plans, planned)
+    found += router.check(config, router_plan)
     bill, more = cost.build(catalogue, config, cluster_plan, planned)
     found += more
     checked, not_checked = future.scope(config, planned)
@@ -91,7 +92,7 @@ def build(
         models=model_plans,
         aliases=alias_plans,
         namespace=namespace,
-        router=router.build(catalogue, config, model_plans, alias_plans, planned),
+        router=router_plan,
         cost=bill,
         wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
         wake_billed_minutes=catalogue.gke.wake.billed_minutes,

@@ -310,14 +310,32 @@ class RouterPlan:
     """The door and the map that it follows."""
 
     image: str
+    """Envoy's."""
+    control_image: str
+    """The Python of the process beside it."""
     replicas: int
+    most_replicas: int
+    cpu_target: int
+    """Per cent of the CPU that its containers ask for, above which there are more of them."""
     port: int
+    admin_port: int
+    """Loopback only, as `beside_port`."""
+    metrics_port: int
+    beside_port: int
     cpu_request: int
     memory_request: int
     memory_limit: int
+    control_cpu_request: int
+    control_memory_request: int
+    control_memory_limit: int
+    leave_seconds: int
+    drain_limit: int
+    """Seconds that open requests are waited for when a router stops, after `leave_seconds`."""
     settings: Router
     routes: str
     """The text of routes.toml."""
+    facts: str
+    """The text of facts.json."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,32 +1,44 @@
-"""The door: image, replicas and the map."""
+"""The door: images, replicas, the time it takes to leave, and the map with what goes beside it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, place
-from infra.plan import routes
+from infra.plan import facts, routes
 from infra.plan.model import AliasPlan, ModelPlan, PoolPlan, RouterPlan
+from infra.plan.placement import Known
 from infra.problem import Problem, error
 
 PORT = 8080
+ADMIN_PORT = 9901
+METRICS_PORT = 9902
+BESIDE_PORT = 9903
 REPLICAS = 2
+MOST_REPLICAS = 6
+CPU_TARGET = 70
+"""Per cent of what its containers ask for: Envoy's work grows with the requests and with nothing else."""
 CPU_REQUEST = 250
 MEMORY_REQUEST = 256 * 2**20
 MEMORY_LIMIT = 2**30
 """Holds about thirty bodies of the default maxBody at once beside Envoy's own 120 MB."""
-BYTES_OF_A_NAME = 620
-"""What a model or alias of usual length takes in Envoy's routes, measured at 480 to 590."""
+CONTROL_CPU_REQUEST = 50
+CONTROL_MEMORY_REQUEST = 64 * 2**20
+CONTROL_MEMORY_LIMIT = 512 * 2**20
+"""The answers of many replicas with hundreds of models each, and the files in memory, which count here as well."""
+LEAVE_SECONDS = 15
+"""Between the endpoint's removal and the last accepted connection, so that no client is still sent here."""
+SHORTEST_DRAIN = 120
 CONFIG_MAP_BYTES = 2**20
 
 
-def check(config: FleetConfig) -> Iterator[Problem]:
-    """More names than the router's ConfigMap holds: Kubernetes would refuse it at apply."""
-    names = [*config.models, *config.aliases]
-    needed = sum(BYTES_OF_A_NAME + 2 * max(0, len(name) - 20) for name in names)
-    if config.gke is not None and needed > CONFIG_MAP_BYTES:
+def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:
+    """More names than the map's ConfigMap holds: Kubernetes would refuse it at apply."""
+    needed = len(plan.routes.encode()) + len(plan.facts.encode())
+    if config.gke is not None and needed >= CONFIG_MAP_BYTES:
+        names = len(config.models) + len(config.aliases)
         yield error(
             place("models"),
-            f"{len(names)} names need about {needed / 2**20:.1f} MiB in the router's ConfigMap, which holds 1 MiB",
+            f"{names} names need {needed / 2**20:.1f} MiB in the router's ConfigMap, which holds 1 MiB",
             "take names out, or divide them over two stacks",
         )
 
@@ -34,18 +46,32 @@ def check(config: FleetConfig) -> Iterator[Problem]:
 def build(
     catalogue: Catalogue,
     config: FleetConfig,
+    known: Mapping[str, Known],
     models: Sequence[ModelPlan],
     aliases: Sequence[AliasPlan],
     pools: Sequence[PoolPlan],
 ) -> RouterPlan:
-    """Two replicas, so that one may be drained; the map of these models."""
+    """Two replicas at least, so that one may be drained; the map of these models."""
     return RouterPlan(
         image=catalogue.gke.images["envoy"],
+        control_image=catalogue.gke.images["python"],
         replicas=REPLICAS,
+        most_replicas=MOST_REPLICAS,
+        cpu_target=CPU_TARGET,
         port=PORT,
+        admin_port=ADMIN_PORT,
+        metrics_port=METRICS_PORT,
+        beside_port=BESIDE_PORT,
         cpu_request=CPU_REQUEST,
         memory_request=MEMORY_REQUEST,
         memory_limit=MEMORY_LIMIT,
+        control_cpu_request=CONTROL_CPU_REQUEST,
+        control_memory_request=CONTROL_MEMORY_REQUEST,
+        control_memory_limit=CONTROL_MEMORY_LIMIT,
+        leave_seconds=LEAVE_SECONDS,
+        # a stream through the door may take as long to end as one at the slowest pool
+        drain_limit=max([SHORTEST_DRAIN, *(pool.drain_limit for pool in pools)]),
         settings=config.router,
         routes=routes.render(config, models, aliases, pools),
+        facts=facts.render(config, known, models, pools),
     )

@@ -17,7 +17,7 @@ from tests.engine.fleets import CLUSTER, NODE_POOL, UNPROTECTED, Edit, Fleet, bo
 from tests.engine.harness import Engine, Steps
 from tests.program.changes import actions, change_of
 
-ROUTER = ["fleet-router-configuration", "fleet-router-routes"]
+ROUTER = ["fleet-router-routes"]
 """The map, and what Envoy reads of it."""
 
 Listed = Callable[[Fleet], dict[str, Any]]

@@ -76,7 +76,9 @@ def test_manifests_can_be_applied_from_top_to_bottom(stack: str, program_of: Any
         assert one["kind"] == "Namespace" or ("Namespace", "", namespace) in there
         spec = one.get("spec", {}).get("template", {}).get("spec", {})
         needs = [
-            ("ConfigMap", volume["configMap"]["name"]) for volume in spec.get("volumes", []) if "configMap" in volume
+            ("ConfigMap", volume["configMap"]["name"])
+            for volume in spec.get("volumes", [])
+            if not volume.get("configMap", {"optional": True}).get("optional")
         ]
         if "serviceAccountName" in spec:
             needs.append(("ServiceAccount", spec["serviceAccountName"]))

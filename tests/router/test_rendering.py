@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from router import render
 from router.clusters import BESIDE
 from router.envoy import Setup
+from router.program import program
 from router.reading import parse
 from router.routing import canonical
 from tests.router.maps import MAPS, PROPERTY
 
 CONFIG_MAP_BYTES = 2**20
+MEMORY_BYTES = 64 * 2**20
 SHAPES = {
     "one model": '[routes]\nm = ["t4"]\n[pools]\nt4 = "a:1"\n',
     "a fallback": '[routes]\nm = ["t4", "k80"]\n[pools]\nt4 = "a:1"\nk80 = "b:1"\n',
@@ -86,8 +88,14 @@ def test_an_answer_may_take_for_ever_but_not_be_silent_for_ever(text: str) -> No
     assert {(route["timeout"], route["idle_timeout"]) for route in to_pools} == {("0s", "600s")}
 
 
-def test_a_thousand_models_and_fifty_pools_fit_into_a_config_map() -> None:
-    assert sum(map(len, rendered(large(1000, 50)).values())) < CONFIG_MAP_BYTES
+def test_the_program_fits_into_a_config_map_with_room_to_grow() -> None:
+    files = program()
+    assert {"__main__.py", "__init__.py", "routes.py"} <= set(files)
+    assert sum(map(len, files.values())) < CONFIG_MAP_BYTES / 4
+
+
+def test_the_files_of_a_thousand_models_fit_many_times_into_the_pods_memory() -> None:
+    assert sum(map(len, rendered(large(1000, 50)).values())) < MEMORY_BYTES / 16
 
 
 def test_administration_is_on_loopback_only() -> None:

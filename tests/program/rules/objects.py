@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 from infra.plan.model import OLLAMA_PORT
+from router.program import program
 from tests.program.rules.view import (
     ACCOUNT,
+    AUTOSCALER,
     BUDGET,
     CLUSTER,
     CONFIG_MAP,
@@ -75,7 +77,9 @@ def objects_are_called_by_their_fixed_names_and_labelled_as_ours(view: View) -> 
         (SERVICE, "service", "ollama-router"),
         (SERVICE_ACCOUNT, "account", "ollama-router"),
         (BUDGET, "disruption-budget", "ollama-router"),
-        (CONFIG_MAP, "configuration", "ollama-router"),
+        (CONFIG_MAP, "program", "ollama-router"),
+        (AUTOSCALER, "autoscaler", "ollama-router"),
+        (SERVICE, "metrics-service", "ollama-router-metrics"),
         (CONFIG_MAP, "routes", "ollama-routes"),
     ):
         one = view.named(type_, f"fleet-router-{suffix}")
@@ -174,6 +178,38 @@ def the_door_is_as_open_as_the_file_says(view: View) -> Complaints:
 
 
 @rule
+def the_autoscaler_of_the_door_follows_its_cpu_and_keeps_two(view: View) -> Complaints:
+    if view.cluster_plan is None:
+        return
+    plan = view.plan.router
+    target = {"type": "Utilization", "averageUtilization": plan.cpu_target}
+    yield from expect(
+        view.named(AUTOSCALER, "fleet-router-autoscaler"),
+        {
+            "spec.scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "ollama-router"},
+            "spec.minReplicas": plan.replicas,
+            "spec.maxReplicas": plan.most_replicas,
+            "spec.metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+        },
+    )
+
+
+@rule
+def the_metrics_of_a_router_that_leaves_are_found_too_and_inside_the_cluster_only(view: View) -> Complaints:
+    if view.cluster_plan is None:
+        return
+    yield from expect(
+        view.named(SERVICE, "fleet-router-metrics-service"),
+        {
+            "spec.clusterIP": "None",
+            "spec.publishNotReadyAddresses": True,
+            "spec.selector": ROUTER_POD,
+            "spec.ports": [{"name": "metrics", "port": view.plan.router.metrics_port, "targetPort": "metrics"}],
+        },
+    )
+
+
+@rule
 def every_map_holds_what_is_read_from_it_and_is_below_a_mebibyte(view: View) -> Complaints:
     for one in view.all(CONFIG_MAP):
         data = one.inputs.get("data") or {}
@@ -181,10 +217,10 @@ def every_map_holds_what_is_read_from_it_and_is_below_a_mebibyte(view: View) -> 
             yield f"{one.name} is too large"
     if view.cluster_plan is None:
         return
-    yield from expect(view.named(CONFIG_MAP, "fleet-router-routes"), {"data": {"routes.toml": view.plan.router.routes}})
-    files = (view.named(CONFIG_MAP, "fleet-router-configuration") or view.resources[0]).inputs.get("data") or {}
-    if set(files) != {"bootstrap.json", "clusters.json", "routes.json"}:
-        yield f"Envoy finds {sorted(files)}"
+    router = view.plan.router
+    wanted = {"routes.toml": router.routes, "facts.json": router.facts}
+    yield from expect(view.named(CONFIG_MAP, "fleet-router-routes"), {"data": wanted})
+    yield from expect(view.named(CONFIG_MAP, "fleet-router-program"), {"data": program()})
     script = (view.named(CONFIG_MAP, "fleet-prepare") or view.resources[0]).inputs.get("data") or {}
     if not str(script.get("prepare.sh", "")).startswith("#!/bin/sh"):
         yield "there is no script"

@@ -1,5 +1,6 @@
 """Rules about where pods run, and with what."""
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from infra.catalogue import load
@@ -201,21 +202,60 @@ def every_container_of_a_server_sees_the_models_and_the_script(view: View) -> Co
 
 
 @rule
-def the_router_reads_its_configuration_from_its_map(view: View) -> Complaints:
-    wanted = {
-        "/etc/envoy": {"name": "configuration", "configMap": {"name": "ollama-router"}},
-        "/tmp": {"name": "tmp", "emptyDir": {}},
+def the_router_reads_program_map_and_hand_edits_and_envoy_what_is_made_of_them(view: View) -> Complaints:
+    memory = {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}
+    edits = {"name": "ollama-routes-override", "optional": True}
+    beside = {
+        "/run/ollama-fleet": memory,
+        "/opt/ollama-fleet/router": {"name": "program", "configMap": {"name": "ollama-router"}},
+        "/etc/ollama-fleet/routes": {"name": "routes", "configMap": {"name": "ollama-routes"}},
+        "/etc/ollama-fleet/override": {"name": "override", "configMap": edits},
     }
     for pod in view.routers:
         envoy = pod.container("envoy")
-        yield from _mounts(pod.name, pod.spec, envoy, wanted)
-        if (envoy.get("args") or [])[:2] != ["--config-path", "/etc/envoy/bootstrap.json"]:
+        yield from _mounts(
+            pod.name,
+            pod.spec,
+            envoy,
+            {"/run/ollama-fleet": memory, "/tmp": {"name": "tmp", "emptyDir": {}}},
+            written={"/tmp"},
+        )
+        for name in ("configure", "control"):
+            yield from _mounts(pod.name, pod.spec, pod.container(name), beside)
+        leave = view.plan.router.leave_seconds
+        wanted = ["--config-path", "/run/ollama-fleet/bootstrap.json", "--disable-hot-restart"]
+        if envoy.get("args") != [*wanted, "--drain-time-s", str(leave), "--log-level", "warning"]:
             yield f"it starts with {envoy.get('args')}"
-        if (envoy.get("args") or [])[2:] != ["--log-level", "warning"]:
-            yield "it writes a line for every change of the map"
 
 
-def _mounts(pod: str, spec: Any, container: Any, wanted: dict[str, Any]) -> Complaints:
+@rule
+def the_process_beside_envoy_is_started_and_stopped_with_the_options_of_the_plan(view: View) -> Complaints:
+    plan = view.plan.router
+    options = [
+        *("--map=/etc/ollama-fleet/routes", "--override=/etc/ollama-fleet/override", "--directory=/run/ollama-fleet"),
+        *(f"--port={plan.port}", f"--admin-port={plan.admin_port}", f"--beside-port={plan.beside_port}"),
+        *(f"--metrics-port={plan.metrics_port}", f"--leave={plan.leave_seconds}"),
+        f"--drain-limit={plan.drain_limit}",
+    ]
+    for pod in view.routers:
+        control = pod.container("control")
+        for command, mode in (
+            (pod.container("configure").get("command"), "init"),
+            (control.get("command"), "run"),
+            (at(control, "lifecycle.preStop.exec.command"), "drain"),
+        ):
+            if command != ["python", "-m", "router", mode, *options]:
+                yield f"{mode} is {command}"
+        for name in ("configure", "control"):
+            found = {one.get("name"): one.get("value") for one in pod.container(name).get("env") or []}
+            if found != {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": "/opt/ollama-fleet"}:
+                yield f"{name} runs with {found}"
+
+
+def _mounts(
+    pod: str, spec: Any, container: Any, wanted: dict[str, Any], *, written: AbstractSet[str] | None = None
+) -> Complaints:
+    """`written` are the paths that may be written; left out: all but those of ConfigMaps."""
     volumes = {one.get("name"): one for one in spec.get("volumes") or []}
     mounts = {one.get("mountPath"): one for one in container.get("volumeMounts") or []}
     if set(mounts) != set(wanted):
@@ -224,7 +264,8 @@ def _mounts(pod: str, spec: Any, container: Any, wanted: dict[str, Any]) -> Comp
         mount = mounts.get(path, {})
         if volumes.get(mount.get("name")) != volume:
             yield f"{pod}/{container.get('name')}: at {path} stands {volumes.get(mount.get('name'))}"
-        if bool(mount.get("readOnly")) != ("configMap" in volume):
+        fixed = "configMap" in volume if written is None else path not in written
+        if bool(mount.get("readOnly")) != fixed:
             yield f"{pod}/{container.get('name')}: {path} can be written, or cannot"
 
 
@@ -282,10 +323,12 @@ def the_door_is_two_pods_apart_that_leave_before_they_stop(view: View) -> Compla
     if (view.cluster_plan) is None:
         return
     plan = view.plan.router
+    deployment = view.named(DEPLOYMENT, "fleet-router-deployment")
+    if deployment is not None and at(deployment.inputs, "spec.replicas") is not None:
+        yield "each up would take its number from the autoscaler"
     yield from expect(
-        view.named(DEPLOYMENT, "fleet-router-deployment"),
+        deployment,
         {
-            "spec.replicas": plan.replicas,
             "spec.template.spec.topologySpreadConstraints": [
                 {
                     "maxSkew": 1,
@@ -297,32 +340,47 @@ def the_door_is_two_pods_apart_that_leave_before_they_stop(view: View) -> Compla
         },
     )
     for pod in view.routers:
-        envoy = pod.container("envoy")
-        leaves = at(envoy, "lifecycle.preStop.sleep.seconds") or 0
-        if not 5 <= leaves < (pod.spec.get("terminationGracePeriodSeconds") or 0) - 60:
-            yield f"it leaves for {leaves} s"
-        wanted = {
-            "image": plan.image,
-            "ports": [{"name": "http", "containerPort": plan.port}],
+        if [one.get("name") for one in pod.spec.get("initContainers") or []] != ["configure", "envoy"]:
+            yield "Envoy does not start after its files are there"
+        grace = pod.spec.get("terminationGracePeriodSeconds") or 0
+        if grace < plan.leave_seconds + plan.drain_limit + 5 or plan.leave_seconds < 5:
+            yield f"it is killed after {grace} s, while it drains"
+        patient = {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6}
+        quick = {"periodSeconds": 2, "failureThreshold": 2}
+        health, ready = {"path": "/healthz", "port": "http"}, {"path": "/readyz", "port": "metrics"}
+        control = {
+            "image": plan.control_image,
             "resources": {
-                "requests": {"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-                "limits": {"memory": str(plan.memory_limit)},
-            },
-            "readinessProbe": {
-                "httpGet": {"path": "/healthz", "port": "http"},
-                "periodSeconds": 2,
-                "failureThreshold": 2,
-            },
-            "livenessProbe": {
-                "httpGet": {"path": "/healthz", "port": "http"},
-                "initialDelaySeconds": 10,
-                "periodSeconds": 10,
-                "timeoutSeconds": 5,
-                "failureThreshold": 6,
+                "requests": {"cpu": f"{plan.control_cpu_request}m", "memory": str(plan.control_memory_request)},
+                "limits": {"memory": str(plan.control_memory_limit)},
             },
         }
-        for key, value in wanted.items():
-            if envoy.get(key) != value:
-                yield f"{pod.name}: {key} is {envoy.get(key)}"
-        if not at(pod.template, "metadata.annotations.ollama-fleet/bootstrap"):
-            yield "it would not restart for a new bootstrap"
+        wanted = {
+            "configure": control,
+            "envoy": {
+                "image": plan.image,
+                # a native sidecar: it stops when the other, whose hook is the drain, has ended
+                "restartPolicy": "Always",
+                "ports": [{"name": "http", "containerPort": plan.port}],
+                "resources": {
+                    "requests": {"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
+                    "limits": {"memory": str(plan.memory_limit)},
+                },
+                "startupProbe": {"httpGet": health, "periodSeconds": 1, "failureThreshold": 120},
+                "readinessProbe": {"httpGet": health, **quick},
+                # not the path that fails on purpose while streams end
+                "livenessProbe": {"httpGet": {"path": "/", "port": "http"}, **patient},
+            },
+            "control": {
+                **control,
+                "ports": [{"name": "metrics", "containerPort": plan.metrics_port}],
+                "readinessProbe": {"httpGet": ready, **quick},
+                "livenessProbe": {"httpGet": {"path": "/livez", "port": "metrics"}, **patient},
+            },
+        }
+        for name, fields in wanted.items():
+            for key, value in fields.items():
+                if pod.container(name).get(key) != value:
+                    yield f"{pod.name}/{name}: {key} is {pod.container(name).get(key)}"
+        if not at(pod.template, "metadata.annotations.ollama-fleet/program"):
+            yield "it would not restart for a new program"

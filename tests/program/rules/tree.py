@@ -189,8 +189,10 @@ def objects_wait_for_their_namespace_and_pods_for_what_they_mount(view: View) ->
             yield f"{resource.name} does not wait for the namespace {namespace}"
     for pod in view.pods:
         for volume in pod.spec.get("volumes") or []:
-            name = (volume.get("configMap") or {}).get("name")
-            if name is not None and maps.get(name) not in pod.owner.depends_on:
+            mounted = volume.get("configMap") or {}
+            name = mounted.get("name")
+            # what may be absent is somebody else's
+            if name is not None and not mounted.get("optional") and maps.get(name) not in pod.owner.depends_on:
                 yield f"{pod.name} does not wait for {name}"
 
 

@@ -25,6 +25,7 @@ QUOTA = "kubernetes:core/v1:ResourceQuota"
 SERVICE = "kubernetes:core/v1:Service"
 SERVICE_ACCOUNT = "kubernetes:core/v1:ServiceAccount"
 BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
+AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
 NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 COMPONENT = "ollama-fleet:components:"
 

@@ -1,0 +1,178 @@
+"""The pod of the door: Envoy, and the process that keeps it on the map."""
+
+import pulumi
+from pulumi_kubernetes.core.v1 import (
+    CapabilitiesArgs,
+    ConfigMapVolumeSourceArgs,
+    ContainerArgs,
+    ContainerPortArgs,
+    EmptyDirVolumeSourceArgs,
+    EnvVarArgs,
+    ExecActionArgs,
+    HTTPGetActionArgs,
+    LifecycleArgs,
+    LifecycleHandlerArgs,
+    PodSecurityContextArgs,
+    PodSpecArgs,
+    ProbeArgs,
+    ResourceRequirementsArgs,
+    SeccompProfileArgs,
+    SecurityContextArgs,
+    TopologySpreadConstraintArgs,
+    VolumeArgs,
+    VolumeMountArgs,
+)
+from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
+
+from components import labels
+from infra.plan.model import RouterPlan
+from router.bootstrap import HEALTH
+from router.envoy import BOOTSTRAP
+
+OVERRIDE = "ollama-routes-override"
+MEMORY = "/run/ollama-fleet"
+PROGRAM = "/opt/ollama-fleet"
+MAP = "/etc/ollama-fleet/routes"
+EDITS = "/etc/ollama-fleet/override"
+MEMORY_SIZE = "64Mi"
+"""Three files, of about 2 MB together for 1,000 models."""
+USER = 65532
+START_SECONDS = 120
+TO_STOP = 15
+"""Seconds between the end of the drain and the kill."""
+
+
+def pod(
+    plan: RouterPlan, *, account: pulumi.Input[str], program: pulumi.Input[str], routes: pulumi.Input[str]
+) -> PodSpecArgs:
+    """The pod, with the names of its ServiceAccount and of the ConfigMaps of the program and of the map."""
+    return PodSpecArgs(
+        service_account_name=account,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        termination_grace_period_seconds=plan.leave_seconds + plan.drain_limit + TO_STOP,
+        security_context=PodSecurityContextArgs(
+            run_as_non_root=True,
+            run_as_user=USER,
+            run_as_group=USER,
+            seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+        # apart where there are two nodes, together where there is one: a door that waits for a node is closed
+        topology_spread_constraints=[
+            TopologySpreadConstraintArgs(
+                max_skew=1,
+                topology_key="kubernetes.io/hostname",
+                when_unsatisfiable="ScheduleAnyway",
+                label_selector=LabelSelectorArgs(match_labels=labels.router()),
+            )
+        ],
+        # Envoy as a native sidecar: it starts when its files are there and stops when the other has ended, whose hook
+        # is the drain; Envoy's own image has nothing that a hook could run
+        init_containers=[_control(plan, "init"), _envoy(plan)],
+        containers=[_control(plan, "run")],
+        volumes=[
+            VolumeArgs(name="memory", empty_dir=EmptyDirVolumeSourceArgs(medium="Memory", size_limit=MEMORY_SIZE)),
+            VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs()),
+            VolumeArgs(name="program", config_map=ConfigMapVolumeSourceArgs(name=program)),
+            VolumeArgs(name="routes", config_map=ConfigMapVolumeSourceArgs(name=routes)),
+            VolumeArgs(name="override", config_map=ConfigMapVolumeSourceArgs(name=OVERRIDE, optional=True)),
+        ],
+    )
+
+
+def _envoy(plan: RouterPlan) -> ContainerArgs:
+    return ContainerArgs(
+        name="envoy",
+        image=plan.image,
+        restart_policy="Always",
+        args=[
+            *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart"),
+            *("--drain-time-s", str(plan.leave_seconds), "--log-level", "warning"),
+        ],
+        ports=[ContainerPortArgs(name="http", container_port=plan.port)],
+        resources=ResourceRequirementsArgs(
+            requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
+            limits={"memory": str(plan.memory_limit)},
+        ),
+        security_context=_locked_down(),
+        # open when its first clusters are looked up and probed
+        startup_probe=ProbeArgs(
+            http_get=HTTPGetActionArgs(path=HEALTH, port="http"), period_seconds=1, failure_threshold=START_SECONDS
+        ),
+        readiness_probe=ProbeArgs(
+            http_get=HTTPGetActionArgs(path=HEALTH, port="http"), period_seconds=2, failure_threshold=2
+        ),
+        # another path: that one fails on purpose while streams end
+        liveness_probe=ProbeArgs(
+            http_get=HTTPGetActionArgs(path="/", port="http"),
+            period_seconds=10,
+            timeout_seconds=5,
+            failure_threshold=6,
+        ),
+        volume_mounts=[
+            VolumeMountArgs(name="memory", mount_path=MEMORY, read_only=True),
+            VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
+        ],
+    )
+
+
+def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
+    """`init` writes the files that Envoy starts with, `run` keeps them on the map."""
+    first = mode == "init"
+    return ContainerArgs(
+        name="configure" if first else "control",
+        image=plan.control_image,
+        command=_command(plan, mode),
+        env=[EnvVarArgs(name="PYTHONDONTWRITEBYTECODE", value="1"), EnvVarArgs(name="PYTHONPATH", value=PROGRAM)],
+        ports=None if first else [ContainerPortArgs(name="metrics", container_port=plan.metrics_port)],
+        resources=ResourceRequirementsArgs(
+            requests={"cpu": f"{plan.control_cpu_request}m", "memory": str(plan.control_memory_request)},
+            limits={"memory": str(plan.control_memory_limit)},
+        ),
+        security_context=_locked_down(),
+        readiness_probe=None
+        if first
+        else ProbeArgs(
+            http_get=HTTPGetActionArgs(path="/readyz", port="metrics"), period_seconds=2, failure_threshold=2
+        ),
+        liveness_probe=None
+        if first
+        else ProbeArgs(
+            http_get=HTTPGetActionArgs(path="/livez", port="metrics"),
+            period_seconds=10,
+            timeout_seconds=5,
+            failure_threshold=6,
+        ),
+        lifecycle=None
+        if first
+        else LifecycleArgs(pre_stop=LifecycleHandlerArgs(exec_=ExecActionArgs(command=_command(plan, "drain")))),
+        volume_mounts=[
+            VolumeMountArgs(name="memory", mount_path=MEMORY),
+            VolumeMountArgs(name="program", mount_path=f"{PROGRAM}/router", read_only=True),
+            VolumeMountArgs(name="routes", mount_path=MAP, read_only=True),
+            VolumeMountArgs(name="override", mount_path=EDITS, read_only=True),
+        ],
+    )
+
+
+def _command(plan: RouterPlan, mode: str) -> list[str]:
+    options = {
+        "map": MAP,
+        "override": EDITS,
+        "directory": MEMORY,
+        "port": plan.port,
+        "admin-port": plan.admin_port,
+        "beside-port": plan.beside_port,
+        "metrics-port": plan.metrics_port,
+        "leave": plan.leave_seconds,
+        "drain-limit": plan.drain_limit,
+    }
+    return ["python", "-m", "router", mode, *(f"--{name}={value}" for name, value in options.items())]
+
+
+def _locked_down() -> SecurityContextArgs:
+    return SecurityContextArgs(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=CapabilitiesArgs(drop=["ALL"]),
+    )
