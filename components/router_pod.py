@@ -163,6 +163,7 @@ def _command(plan: RouterPlan, mode: str) -> list[str]:
         "port": plan.port,
         "admin-port": plan.admin_port,
         "beside-port": plan.beside_port,
+        "spill-port": plan.spill_port,
         "metrics-port": plan.metrics_port,
         "leave": plan.leave_seconds,
         "drain-limit": plan.drain_limit,

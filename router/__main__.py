@@ -17,6 +17,7 @@ from router.admin import Admin
 from router.bootstrap import CLUSTERS, ROUTES
 from router.clusters import SYSTEM_CERTIFICATES
 from router.control import Control
+from router.deciding import decide
 from router.draining import drain
 from router.envoy import BOOTSTRAP, Setup, follow, start
 from router.maps import Maps
@@ -37,6 +38,7 @@ def main() -> int:
         port=options.port,
         admin_port=options.admin_port,
         beside_port=options.beside_port,
+        spill_port=options.spill_port,
         directory=options.directory,
         address=options.address,
         certificates=options.certificates,
@@ -53,7 +55,7 @@ def _init(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
         log.say("error", "the mounted map is refused", faults=faults)
     if fleet is None:
         return 1
-    clusters, routes = follow(fleet.table, setup)
+    clusters, routes = follow(decide(fleet, maps.mounted.facts, {}), setup)
     folder = Path(setup.directory)
     for name, text in ((BOOTSTRAP, start(setup)), (CLUSTERS, clusters.text), (ROUTES, routes.text)):
         write(folder / name, text)
@@ -133,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True, help="of the door")
     parser.add_argument("--admin-port", type=int, required=True, help="of Envoy's administration, on loopback")
     parser.add_argument("--beside-port", type=int, required=True, help="of this process, for Envoy, on loopback")
+    parser.add_argument("--spill-port", type=int, required=True, help="before pools that hand requests on, on loopback")
     parser.add_argument("--metrics-port", type=int, required=True, help="of probes and metrics")
     parser.add_argument("--leave", type=float, default=15.0, help="seconds in which clients learn that it drains")
     parser.add_argument("--drain-limit", type=float, default=120.0, help="seconds for requests to end after that")

@@ -6,6 +6,7 @@ from router.extension import Config, extension
 from router.observing import access_logs
 from router.replies import local_replies
 from router.routes import MOST_SILENT
+from router.spilling import listener
 
 HEALTH = "/healthz"
 CLUSTERS = "clusters.json"
@@ -20,7 +21,7 @@ MOST_CONNECTIONS = 50_000
 """A fixed number: without one, Envoy takes connections until the machine has no file handle left for the pools."""
 
 
-def bootstrap(*, port: int, admin_port: int, beside_port: int, directory: str, address: str) -> Config:
+def bootstrap(*, port: int, admin_port: int, beside_port: int, spill_port: int, directory: str, address: str) -> Config:
     """The door on `port` of `address`; administration on loopback only; clusters and routes from files in `directory`.
 
     A change of these files takes effect when an entry is moved into `directory`, as the kubelet swaps a ConfigMap's
@@ -37,7 +38,8 @@ def bootstrap(*, port: int, admin_port: int, beside_port: int, directory: str, a
                     "address": _socket(address, port),
                     "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
                     "filter_chains": [{"filters": [_http(directory)]}],
-                }
+                },
+                listener(spill_port, silent=MOST_SILENT, buffer=CONNECTION_BUFFER),
             ],
         },
         "dynamic_resources": {"cds_config": _file(directory, CLUSTERS)},

@@ -1,7 +1,10 @@
 """Envoy's clusters: one for each pool, and one for each order of pools that a route names."""
 
+from collections.abc import Iterator
+
+from router import spilling
 from router.extension import Config, extension, typed
-from router.routing import Endpoint, Order, Pool, Table
+from router.routing import LACKING, THROUGH, Endpoint, Order, Pool, Table
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
@@ -37,12 +40,14 @@ CONNECTION_BUFFER = 64 * 1024
 """Bytes. The chain that reads a body raises it for that body alone."""
 
 
-def clusters(table: Table, *, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
+def clusters(table: Table, *, spill_port: int, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
     """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools."""
     return [
         *(_pool(name, pool, certificates) for name, pool in sorted(table.pools.items())),
-        *(_order(order) for order in table.all_orders if len(order) > 1),
+        *(cluster for name in sorted(table.rooms) for cluster in _spilling(name, table, certificates, spill_port)),
+        *(_order(table.cluster(order), table.members(order)) for order in table.all_orders if _is_chain(order, table)),
         _cluster(UNKNOWN_MODEL, type="STATIC"),
+        _cluster(LACKING, type="STATIC"),
     ]
 
 
@@ -55,9 +60,8 @@ def beside(port: int) -> Config:
     return {key: value for key, value in cluster.items() if key != "@type"}
 
 
-def cluster_of(order: Order) -> str:
-    """The name of the cluster that tries these pools in order; `>` is in no pool's name."""
-    return ">".join(order)
+def _is_chain(order: Order, table: Table) -> bool:
+    return len(table.members(order)) > 1
 
 
 def _pool(name: str, pool: Pool, certificates: str) -> Config:
@@ -76,16 +80,7 @@ def _pool(name: str, pool: Pool, certificates: str) -> Config:
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint) for endpoint in pool.endpoints]}],
         },
-        health_checks=[
-            {
-                "timeout": PROBE_TIMEOUT,
-                "interval": PROBE_INTERVAL,
-                "no_traffic_interval": PROBE_INTERVAL,
-                "unhealthy_threshold": PROBES_UNTIL_DOWN,
-                "healthy_threshold": 1,
-                "http_health_check": {"path": "/api/version"},
-            }
-        ],
+        health_checks=_health_checks(),
         outlier_detection=_outliers(),
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         typed_extension_protocol_options={
@@ -99,6 +94,37 @@ def _pool(name: str, pool: Pool, certificates: str) -> Config:
     if pool.tls:
         cluster["transport_socket"] = _tls(certificates)
     return cluster
+
+
+def _health_checks() -> list[Config]:
+    return [
+        {
+            "timeout": PROBE_TIMEOUT,
+            "interval": PROBE_INTERVAL,
+            "no_traffic_interval": PROBE_INTERVAL,
+            "unhealthy_threshold": PROBES_UNTIL_DOWN,
+            "healthy_threshold": 1,
+            "http_health_check": {"path": "/api/version"},
+        }
+    ]
+
+
+def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator[Config]:
+    """The pool behind a breaker that is as wide as its room, and the way there over the listener on loopback."""
+    behind = _pool(name + spilling.ROOM, table.pools[name], certificates)
+    behind["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": table.rooms[name]}]}
+    yield behind
+    through = name + THROUGH
+    yield _cluster(
+        through,
+        type="STATIC",
+        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        load_assignment={
+            "cluster_name": through,
+            "endpoints": [{"lb_endpoints": [spilling.endpoint(name, port)]}],
+        },
+        health_checks=_health_checks(),
+    )
 
 
 def _endpoint(pool: str, endpoint: Endpoint) -> Config:
@@ -144,23 +170,27 @@ def _tls(certificates: str) -> Config:
     )
 
 
-def _order(order: Order) -> Config:
-    """The next pool takes what the one before has no healthy host for."""
+def _order(name: str, members: tuple[str, ...]) -> Config:
+    """The next member takes what the one before has no healthy host for."""
     return _cluster(
-        cluster_of(order),
+        name,
         lb_policy="CLUSTER_PROVIDED",
         cluster_type=extension(
-            "envoy.clusters.aggregate", "extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(order)
+            "envoy.clusters.aggregate", "extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(members)
         ),
     )
 
 
 def _cluster(name: str, **fields: object) -> Config:
-    room = {"max_connections": ROOM, "max_pending_requests": ROOM, "max_requests": ROOM, "max_retries": RETRY_ROOM}
     return typed(
         "config.cluster.v3.Cluster",
         name=name,
         connect_timeout=CONNECT_TIMEOUT,
-        circuit_breakers={"thresholds": [{**room, "track_remaining": True}]},
+        circuit_breakers={"thresholds": [_room()]},
         **fields,
     )
+
+
+def _room() -> Config:
+    most = {"max_connections": ROOM, "max_pending_requests": ROOM, "max_requests": ROOM, "max_retries": RETRY_ROOM}
+    return {**most, "track_remaining": True}

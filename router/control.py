@@ -77,7 +77,7 @@ class Control:
         fleet = self._look()
         if fleet is None:
             return
-        wanted = self._files(decide(fleet, self._poller.seen))
+        wanted = self._files(decide(fleet, self._maps.mounted.facts, self._poller.seen))
         self._compare(fleet)
         try:
             if wanted == self._refused:

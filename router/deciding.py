@@ -1,24 +1,59 @@
 """Where each name leads at this moment: the map, seen with what the replicas hold."""
 
+import re
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
+from router.facts import Facts
 from router.poll import Replica, Seen
+from router.routes import BY_BODY
 from router.routing import Order, RouteMap, Table, canonical
 
 
-def decide(fleet: RouteMap, seen: Seen) -> Table:
+def decide(fleet: RouteMap, facts: Facts, seen: Seen) -> Table:
     """A name leads only to pools that have it, as long as there is one.
 
     A pool whose replicas answer and lack the name is left out: the model is still being fetched there, and until it has
     come, pools that hold it from before serve it on. A pool that does not answer keeps its place, since it may sleep.
+    For a path that the image of some pools lacks, these are left out.
     """
     holders = Holders(fleet, seen)
-    table = fleet.table
+    planned = fleet.table
+    table = Table(
+        pools=planned.pools,
+        orders={name: holders.order(name, order) for name, order in planned.orders.items()},
+        splits={name: holders.shares(name, shares) for name, shares in planned.splits.items()},
+    )
+    return replace(table, lacking=_lacking(table, facts), rooms=_rooms(fleet, facts, seen))
+
+
+def _lacking(table: Table, facts: Facts) -> dict[str, Table]:
+    paths = {path for pool in table.pools for path in facts.pool(pool).missing if re.fullmatch(BY_BODY, path)}
+    return {path: _without(table, {pool for pool in table.pools if path in facts.pool(pool).missing}) for path in paths}
+
+
+def _without(table: Table, pools: AbstractSet[str]) -> Table:
+    def rest(order: Order) -> Order:
+        return tuple(pool for pool in order if pool not in pools)
+
     return Table(
         pools=table.pools,
-        orders={name: holders.order(name, order) for name, order in table.orders.items()},
-        splits={name: holders.shares(name, shares) if shares else shares for name, shares in table.splits.items()},
+        orders={name: rest(order) for name, order in table.orders.items()},
+        splits={
+            name: tuple((rest(order), weight) for order, weight in shares if rest(order)) or (((), 1),)
+            for name, shares in table.splits.items()
+        },
     )
+
+
+def _rooms(fleet: RouteMap, facts: Facts, seen: Seen) -> dict[str, int]:
+    """How many requests a spilling pool has room for: as many as its replicas answer at a time."""
+    return {
+        pool: at_once * max(1, len(seen.get(pool, ())))
+        for pool in fleet.pools
+        if (at_once := facts.pool(pool).spills_at) is not None
+    }
 
 
 class Holders:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from router.bootstrap import CLUSTERS, ROUTES, bootstrap
 from router.clusters import SYSTEM_CERTIFICATES, clusters
+from router.deciding import decide
 from router.extension import Config
+from router.facts import Facts
 from router.reading import parse
 from router.routes import routes
 from router.routing import Table
@@ -22,6 +24,8 @@ class Setup:
     admin_port: int
     beside_port: int
     """Of the process beside it, on loopback."""
+    spill_port: int
+    """Of the listener before pools that hand requests on, on loopback."""
     directory: str
     """Where its files are."""
     address: str = "0.0.0.0"  # noqa: S104
@@ -53,6 +57,7 @@ def start(setup: Setup) -> str:
             port=setup.port,
             admin_port=setup.admin_port,
             beside_port=setup.beside_port,
+            spill_port=setup.spill_port,
             directory=setup.directory,
             address=setup.address,
         )
@@ -62,17 +67,17 @@ def start(setup: Setup) -> str:
 def follow(table: Table, setup: Setup) -> tuple[Resources, Resources]:
     """Clusters and routes. These need those, so Envoy has to have the clusters first."""
     return (
-        Resources(content=tuple(clusters(table, certificates=setup.certificates))),
+        Resources(content=tuple(clusters(table, spill_port=setup.spill_port, certificates=setup.certificates))),
         Resources(content=(routes(table),)),
     )
 
 
-def render(routes_text: str, setup: Setup) -> dict[str, str]:
+def render(routes_text: str, setup: Setup, facts: Facts | None = None) -> dict[str, str]:
     """The files of `setup.directory` by name, for `envoy -c DIRECTORY/bootstrap.json`.
 
     Equal arguments give equal bytes. A map that may not be served raises `router.MapError`.
     """
-    its_clusters, its_routes = follow(parse(routes_text).table, setup)
+    its_clusters, its_routes = follow(decide(parse(routes_text), facts or Facts(), {}), setup)
     return {BOOTSTRAP: start(setup), CLUSTERS: its_clusters.text, ROUTES: its_routes.text}
 
 

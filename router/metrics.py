@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from router.admin import Admin, UnreachableError
 from router.control import Status
 from router.observing import PREFIX
+from router.spilling import ROOM
 from router.web import Reply
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -54,7 +55,7 @@ def in_flight(pools: Sequence[str], admin: Admin) -> Reply:
 
 
 def _active(pool: str, found: Iterable[tuple[str, int]]) -> int:
-    own = re.compile(rf"cluster\.{re.escape(pool)}\.upstream_rq_(pending_)?active")
+    own = re.compile(rf"cluster\.{re.escape(pool)}({re.escape(ROOM)})?\.upstream_rq_(pending_)?active")
     return sum(value for name, value in found if own.fullmatch(name))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from router.clusters import UNKNOWN_MODEL
 from router.extension import Config, extension
+from router.routing import LACKING
 
 BODY = "%LOCAL_REPLY_BODY%"
 
@@ -81,6 +82,11 @@ REASONS = (
         filter=_all(_flag("UH"), _where(f"xds.cluster_name == '{UNKNOWN_MODEL}'")),
         status=404,
         message="model '%DYNAMIC_METADATA(fleet:model)%' not found",
+    ),
+    Reason(
+        filter=_all(_flag("UH"), _where(f"xds.cluster_name == '{LACKING}'")),
+        status=501,
+        message="no server of '%DYNAMIC_METADATA(fleet:model)%' has %PATH(NQ)%: the image of its pools lacks it",
     ),
     Reason(filter=_flag("UH"), status=503, message="no server of this model is up, please try again", retry_after=5),
     Reason(filter=_flag("NC"), status=503, message="this model is being moved, please try again", retry_after=2),

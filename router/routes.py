@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from router import body
-from router.clusters import BESIDE, UNKNOWN_MODEL, cluster_of
+from router.clusters import BESIDE, UNKNOWN_MODEL
 from router.extension import Config, extension, typed
 from router.routing import Table
 
@@ -53,45 +53,55 @@ def routes(table: Table) -> Config:
         "name": "door",
         "domains": ["*"],
         "request_headers_to_remove": [body.MODEL_HEADER],
-        "routes": [*_splits(table), *_by_model(), *_own(), *_refused()],
+        "routes": [*_to_models(table), *_own(), *_refused()],
     }
     return typed(
         "config.route.v3.RouteConfiguration",
         name="door",
         virtual_hosts=[host],
-        cluster_specifier_plugins=[{"extension": _by_header(table)}],
+        cluster_specifier_plugins=[
+            {"extension": _by_header(BY_MODEL, table, table)},
+            *({"extension": _by_header(path, own, table)} for path, own in sorted(table.lacking.items())),
+        ],
     )
 
 
-def _splits(table: Table) -> Iterator[Config]:
+def _to_models(table: Table) -> Iterator[Config]:
+    """What a model answers. Paths that not every pool serves stand before the others, each with its own table."""
+    retries = max([RETRIES, *(len(table.members(order)) - 1 for order in table.all_orders)])
+    for path, own in sorted(table.lacking.items()):
+        yield from _splits(own, table, {"path": path}, retries)
+        yield _by_model(path, {"path": path}, "POST", body.enabled(), retries, plugin=path)
+    yield from _splits(table, table, {"prefix": "/"}, retries)
+    yield _by_model("model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled(), retries)
+    yield _by_model("model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path(), retries)
+
+
+def _splits(own: Table, table: Table, path: Config, retries: int) -> Iterator[Config]:
     """One route each: only a route can weigh. They match when the model is known, at the second look."""
-    for name, parts in sorted(table.splits.items()):
-        shares = [{"name": cluster_of(order), "weight": weight} for order, weight in parts]
+    for name, parts in sorted(own.splits.items()):
+        shares = [{"name": table.cluster(order), "weight": weight} for order, weight in parts]
         header = {"name": body.MODEL_HEADER, "string_match": {"exact": name}}
         yield {
             "name": f"split {name}",
-            "match": {"prefix": "/", "headers": [header]},
-            "route": _to_pool(weighted_clusters={"clusters": shares}),
+            "match": {**path, "headers": [header]},
+            "route": _to_pool(retries, weighted_clusters={"clusters": shares}),
             "response_headers_to_add": _whence(),
         }
 
 
-def _by_model() -> Iterator[Config]:
+def _by_model(name: str, path: Config, method: str, filters: Config, retries: int, *, plugin: str = BY_MODEL) -> Config:
     """Looked up twice: at first no model is known and the filters are switched on, then the header leads to a pool."""
-    for name, path, method, filters in (
-        ("model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled()),
-        ("model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path()),
-    ):
-        yield {
-            "name": name,
-            "match": {**path, "headers": [_method(method)]},
-            "typed_per_filter_config": filters,
-            "route": _to_pool(cluster_specifier_plugin=BY_MODEL),
-            "response_headers_to_add": _whence(),
-        }
+    return {
+        "name": name,
+        "match": {**path, "headers": [_method(method)]},
+        "typed_per_filter_config": filters,
+        "route": _to_pool(retries, cluster_specifier_plugin=plugin),
+        "response_headers_to_add": _whence(),
+    }
 
 
-def _by_header(table: Table) -> Config:
+def _by_header(name: str, own: Table, table: Table) -> Config:
     """A hash map from name to cluster: as fast for 10,000 models as for ten, where routes in a row take 15 times as
     long, and a map of whole routes four times the bytes."""
 
@@ -100,7 +110,7 @@ def _by_header(table: Table) -> Config:
         return {"action": extension("cluster", action, cluster=cluster)}
 
     return extension(
-        BY_MODEL,
+        name,
         "extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier",
         cluster_matcher={
             "matcher_tree": {
@@ -108,7 +118,7 @@ def _by_header(table: Table) -> Config:
                     "model", "type.matcher.v3.HttpRequestHeaderMatchInput", header_name=body.MODEL_HEADER
                 ),
                 "exact_match_map": {
-                    "map": {name: to(cluster_of(order)) for name, order in sorted(table.orders.items())},
+                    "map": {model: to(table.cluster(order)) for model, order in sorted(own.orders.items())},
                 },
             },
             "on_no_match": to(UNKNOWN_MODEL),
@@ -116,7 +126,7 @@ def _by_header(table: Table) -> Config:
     )
 
 
-def _to_pool(**where: object) -> Config:
+def _to_pool(retries: int, **where: object) -> Config:
     return {
         **where,
         "timeout": "0s",
@@ -126,7 +136,7 @@ def _to_pool(**where: object) -> Config:
         "retry_policy": {
             "retry_on": RETRY_ON,
             "retriable_status_codes": list(RETRY_STATUS),
-            "num_retries": RETRIES,
+            "num_retries": retries,
             "retry_host_predicate": [
                 extension(
                     "envoy.retry_host_predicates.previous_hosts",

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 DEFAULT_REGISTRY = "registry.ollama.ai/"
 DEFAULT_NAMESPACE = "library/"
 
+THROUGH = "~spill"
+"""Behind a pool's name: the way to a pool that hands on what it has no room for."""
+LACKING = "lacking"
+"""A cluster without hosts, for requests on a path that no pool of their model serves."""
+
 Order = tuple[str, ...]
 """Pools in order of preference."""
 
@@ -90,9 +95,26 @@ class Table:
     orders: Mapping[str, Order]
     splits: Mapping[str, tuple[tuple[Order, int], ...]] = field(default_factory=dict)
     """The orders that share the requests for a name, and their weights."""
+    lacking: Mapping[str, "Table"] = field(default_factory=dict)
+    """Paths that some pools do not serve: path -> the table for it, in which an order may be empty."""
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    """Pools that hand on what they have no room for: pool -> how many requests it has room for."""
+
+    def members(self, order: Order) -> tuple[str, ...]:
+        """The clusters that are tried in turn for an order. Where there is nothing to hand on to, requests wait."""
+        tried = tuple(pool + THROUGH if pool in self.rooms else pool for pool in order)
+        return tried if order[-1] not in self.rooms else (*tried, order[-1])
+
+    def cluster(self, order: Order) -> str:
+        """The name of the cluster for an order; `>` is in no pool's name."""
+        if not order:
+            return LACKING
+        alone = len(order) == 1 and order[0] in self.rooms
+        return order[0] + ">" if alone else ">".join(order)
 
     @property
     def all_orders(self) -> list[Order]:
         """Each order that occurs, sorted."""
         shares = (order for shares in self.splits.values() for order, _ in shares)
-        return sorted({*self.orders.values(), *shares})
+        here = {order for order in (*self.orders.values(), *shares) if order}
+        return sorted(here.union(*(table.all_orders for table in self.lacking.values())))

@@ -82,6 +82,7 @@ def build(
     alias_plans = models.aliases(config)
     router_plan = router.build(catalogue, config, known, model_plans, alias_plans, planned)
     found += router.check(config, router_plan)
+    found += router.missing(model_plans, planned)
     bill, more = cost.build(catalogue, config, cluster_plan, planned)
     found += more
     checked, not_checked = future.scope(config, planned)

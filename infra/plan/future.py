@@ -18,7 +18,6 @@ UNUSED_OF_POOL = (
     "schedule",
     "verify_gpu",
     "wake",
-    "when_busy",
 )
 UNUSED_OF_ROUTER = ("client_options", "max_body", "origins", "tls")
 OF_A_NEW_CLUSTER = ("deletion_protection", "network", "release_channel")

@@ -319,9 +319,10 @@ class RouterPlan:
     """Per cent of the CPU that its containers ask for, above which there are more of them."""
     port: int
     admin_port: int
-    """Loopback only, as `beside_port`."""
+    """Loopback only, as `beside_port` and `spill_port`."""
     metrics_port: int
     beside_port: int
+    spill_port: int
     cpu_request: int
     memory_request: int
     memory_limit: int

@@ -1,5 +1,6 @@
 """The door: images, replicas, the time it takes to leave, and the map with what goes beside it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from infra.catalogue import Catalogue
@@ -7,12 +8,14 @@ from infra.config import FleetConfig, place
 from infra.plan import facts, routes
 from infra.plan.model import AliasPlan, ModelPlan, PoolPlan, RouterPlan
 from infra.plan.placement import Known
-from infra.problem import Problem, error
+from infra.problem import Problem, error, warning
+from router.routes import BY_BODY
 
 PORT = 8080
 ADMIN_PORT = 9901
 METRICS_PORT = 9902
 BESIDE_PORT = 9903
+SPILL_PORT = 9904
 REPLICAS = 2
 MOST_REPLICAS = 6
 CPU_TARGET = 70
@@ -43,6 +46,22 @@ def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:
         )
 
 
+def missing(models: Sequence[ModelPlan], pools: Sequence[PoolPlan]) -> Iterator[Problem]:
+    """Routes of the door that no pool of a model has: nothing stops the fleet, but a client will meet it."""
+    lacking = {pool.name: set(pool.runtime.missing_routes) for pool in pools}
+    by_path: dict[str, list[str]] = {}
+    for model in models:
+        for path in sorted(set.intersection(*(lacking[pool] for pool in model.route))):
+            if re.fullmatch(BY_BODY, path):
+                by_path.setdefault(path, []).append(model.name)
+    for path, names in sorted(by_path.items()):
+        yield warning(
+            place("models"),
+            f"no pool of {', '.join(names[:6])}{', ...' if names[6:] else ''} has {path}: the router answers 501",
+            "add a pool whose image has it; the model's other routes work",
+        )
+
+
 def build(
     catalogue: Catalogue,
     config: FleetConfig,
@@ -62,6 +81,7 @@ def build(
         admin_port=ADMIN_PORT,
         metrics_port=METRICS_PORT,
         beside_port=BESIDE_PORT,
+        spill_port=SPILL_PORT,
         cpu_request=CPU_REQUEST,
         memory_request=MEMORY_REQUEST,
         memory_limit=MEMORY_LIMIT,

@@ -78,7 +78,7 @@ class Door:
         drain_limit: int = 10,
         python: str,
     ) -> None:
-        self.port, self.admin_port, self.beside_port, self.metrics_port = free_ports(4)
+        self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
         self.map, self.override = Mount(folder / "map"), Mount(folder / "override")
         self.directory = folder / "memory"
         self.directory.mkdir()
@@ -136,6 +136,7 @@ class Door:
             *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
+            *("--spill-port", str(self.spill_port)),
             *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
             *("--kept-for", KEPT_FOR, "--period", "0.2", "--leave", "1", "--drain-limit", str(self._drain_limit)),
         ]

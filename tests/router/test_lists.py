@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.deciding import decide, differing
+from router.facts import Facts
 from router.poll import Replica
 from router.reading import parse
 from tests.router.conftest import OpenDoor
@@ -136,12 +137,12 @@ HAS, LACKS = (replica("m:latest", "s:latest"),), (replica("other:latest"),)
 )
 def test_a_name_leads_to_the_pools_that_have_it(seen: dict[str, tuple[Replica, ...]], order: tuple[str, ...]) -> None:
     fleet = parse(f'[routes]\nm = ["t4", "a100"]\n{POOLS}')
-    assert decide(fleet, seen).orders["m:latest"] == order
+    assert decide(fleet, Facts(), seen).orders["m:latest"] == order
 
 
 def test_an_alias_leads_only_to_pools_that_have_the_copy() -> None:
     fleet = parse(f'[routes]\nm = ["t4", "a100"]\ns = "m"\n{POOLS}')
-    table = decide(fleet, {"t4": (replica("m:latest"),), "a100": HAS})
+    table = decide(fleet, Facts(), {"t4": (replica("m:latest"),), "a100": HAS})
     assert (table.orders["m:latest"], table.orders["s:latest"]) == (("t4", "a100"), ("a100",))
 
 
@@ -158,7 +159,7 @@ def test_a_share_whose_pools_lack_the_name_goes_to_the_others(
     seen: dict[str, tuple[Replica, ...]], shares: object
 ) -> None:
     fleet = parse(f'[routes]\nm = ["t4"]\nn = ["a100"]\ns = {{m = 9, n = 1}}\n{POOLS}')
-    assert decide(fleet, seen).splits["s:latest"] == shares
+    assert decide(fleet, Facts(), seen).splits["s:latest"] == shares
 
 
 @given(MAPS, st.data())
@@ -170,7 +171,7 @@ def test_whatever_replicas_hold_every_name_leads_somewhere_that_exists(text: str
         pool: (replica(*data.draw(st.lists(st.sampled_from(every), unique=True))),)
         for pool in data.draw(st.lists(st.sampled_from(sorted(fleet.pools)), unique=True))
     }
-    table = decide(fleet, seen)
+    table = decide(fleet, Facts(), seen)
     assert sorted(table.orders.keys() | table.splits.keys()) == every
     assert all(order and set(order) <= set(fleet.pools) for order in table.all_orders)
     assert not differing(fleet, seen)

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from router import render
 from router.clusters import BESIDE
 from router.envoy import Setup
+from router.facts import Facts, PoolFacts
 from router.program import program
 from router.reading import parse
 from router.routing import canonical
@@ -29,8 +30,19 @@ SHAPES = {
 }
 
 
+FACTS = Facts(
+    pools={
+        pool: PoolFacts(missing=("/v1/responses",) if pool < "n" else (), spills_at=2 if pool[-1] < "n" else None)
+        for pool in {*"abcdefghijklmnopqrstuvwxyz", "t4", "k80"}
+    }
+)
+"""Of some pools: one hands requests on, one lacks a route."""
+
+
 def rendered(text: str) -> dict[str, str]:
-    return render(text, Setup(port=10000, admin_port=9901, beside_port=9903, directory="/run/envoy"))
+    return render(
+        text, Setup(port=10000, admin_port=9901, beside_port=9903, spill_port=9904, directory="/run/envoy"), FACTS
+    )
 
 
 def resources(text: str, name: str) -> list[dict[str, Any]]:
@@ -53,7 +65,12 @@ def test_routes_lead_only_to_clusters_that_exist(text: str) -> None:
     clusters = {cluster["name"]: cluster for cluster in resources(text, "clusters.json")}
     for cluster in clusters.values():
         if "cluster_type" in cluster:
-            assert set(cluster["cluster_type"]["typed_config"]["clusters"]) <= set(parse(text).pools)
+            members = cluster["cluster_type"]["typed_config"]["clusters"]
+            assert set(members) <= set(clusters)
+            assert {name.partition("~")[0] for name in members} <= set(parse(text).pools)
+            assert len(members) > 1
+            # at the last one requests wait
+            assert "~" not in members[-1]
     assert set(_named_clusters(resources(text, "routes.json"))) <= set(clusters)
 
 
@@ -61,12 +78,13 @@ def test_routes_lead_only_to_clusters_that_exist(text: str) -> None:
 @PROPERTY
 def test_every_name_has_exactly_one_route(text: str) -> None:
     (routes,) = resources(text, "routes.json")
-    (plugin,) = routes["cluster_specifier_plugins"]
+    plugin, *others = routes["cluster_specifier_plugins"]
+    assert {one["extension"]["name"] for one in others} <= {"/v1/responses"}
     looked_up = plugin["extension"]["typed_config"]["cluster_matcher"]["matcher_tree"]["exact_match_map"]["map"]
     weighed = [
         route["match"]["headers"][0]["string_match"]["exact"]
         for route in routes["virtual_hosts"][0]["routes"]
-        if "weighted_clusters" in route.get("route", {})
+        if "weighted_clusters" in route.get("route", {}) and route["match"].get("prefix") == "/"
     ]
     assert sorted([*looked_up, *weighed]) == sorted(map(canonical, parse(text).names))
 

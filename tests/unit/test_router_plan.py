@@ -65,3 +65,17 @@ def test_the_facts_say_what_the_map_cannot() -> None:
     assert model["size"] > 10**9
     assert facts["pools"] == {"t4": {"spillsAt": 2}, "k80": {"missing": ["/v1/responses", "/api/status"]}}
     assert facts["version"]
+
+
+def test_a_route_that_no_pool_of_a_model_has_is_a_line_of_the_plan() -> None:
+    parsed = parse(
+        {
+            "pools": {"t4": {"gpu": "t4", "site": "rig"}, "k80": {"gpu": "k80", "site": "rig"}},
+            "models": {"llama3.2:3b": ["k80"], "llama3.2:1b": ["k80", "t4"]},
+            "sites": {"rig": {"endpoints": ["http://10.0.0.1:11434"]}},
+        }
+    )
+    assert parsed.config is not None
+    problems = build(parsed.config, stack="test", project=None).problems
+    lines = [problem.message for problem in problems if "501" in problem.message]
+    assert lines == ["no pool of llama3.2:3b has /v1/responses: the router answers 501"]

@@ -234,6 +234,7 @@ def the_process_beside_envoy_is_started_and_stopped_with_the_options_of_the_plan
     options = [
         *("--map=/etc/ollama-fleet/routes", "--override=/etc/ollama-fleet/override", "--directory=/run/ollama-fleet"),
         *(f"--port={plan.port}", f"--admin-port={plan.admin_port}", f"--beside-port={plan.beside_port}"),
+        f"--spill-port={plan.spill_port}",
         *(f"--metrics-port={plan.metrics_port}", f"--leave={plan.leave_seconds}"),
         f"--drain-limit={plan.drain_limit}",
     ]

@@ -1,0 +1,81 @@
+"""Pools that hand requests on when they are busy (`whenBusy: spill`).
+
+A breaker that is full is not retried: it answers the request. So a spilling pool is reached through a listener on
+loopback in the same Envoy, behind whose breaker the pool is: from there a full breaker is an upstream's 503, which is
+retried at the next pool. Ollama itself refuses nothing; it queues for a loaded model without end.
+"""
+
+from router.extension import Config, extension
+
+ROOM = "~room"
+"""Behind a pool's name: the pool as far as it has room."""
+
+RETRIES = 2
+"""At another replica, when one is gone. A full breaker is not retried here."""
+
+
+def listener(port: int, *, silent: str, buffer: int) -> Config:
+    """The listener: the host of a request is the name of the cluster that it is sent on to."""
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="spill",
+        server_header_transformation="PASS_THROUGH",
+        generate_request_id=False,
+        stream_idle_timeout=silent,
+        route_config={
+            "name": "spill",
+            "virtual_hosts": [
+                {
+                    "name": "spill",
+                    "domains": ["*"],
+                    "routes": [
+                        {
+                            "match": {"prefix": "/"},
+                            "route": {
+                                "cluster_header": ":authority",
+                                "timeout": "0s",
+                                "idle_timeout": silent,
+                                "auto_host_rewrite": True,
+                                "retry_policy": {
+                                    "retry_on": "connect-failure,refused-stream,reset",
+                                    "num_retries": RETRIES,
+                                    "retry_host_predicate": [
+                                        extension(
+                                            "envoy.retry_host_predicates.previous_hosts",
+                                            "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                                        )
+                                    ],
+                                    "host_selection_retry_max_attempts": 5,
+                                },
+                            },
+                        }
+                    ],
+                }
+            ],
+        },
+        http_filters=[
+            # without its headers: one of them would forbid the retry at the next pool
+            extension(
+                "envoy.filters.http.router", "extensions.filters.http.router.v3.Router", suppress_envoy_headers=True
+            )
+        ],
+    )
+    return {
+        "name": "spill",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "per_connection_buffer_limit_bytes": buffer,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def endpoint(pool: str, port: int) -> Config:
+    """The way to a pool as far as it has room. Its health is that of the whole pool: a full one is well."""
+    return {
+        "endpoint": {
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+            "hostname": pool + ROOM,
+            "health_check_config": {"hostname": pool},
+        },
+        "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
+    }
