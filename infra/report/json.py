@@ -65,6 +65,9 @@ UNITS = {
     ("RouterPlan", "cpu_request"): "cpuRequestMillicores",
     ("RouterPlan", "memory_request"): "memoryRequestBytes",
     ("RouterPlan", "memory_limit"): "memoryLimitBytes",
+    ("RouterPlan", "control_cpu_request"): "controlCpuRequestMillicores",
+    ("RouterPlan", "control_memory_request"): "controlMemoryRequestBytes",
+    ("RouterPlan", "control_memory_limit"): "controlMemoryLimitBytes",
     ("Router", "max_body"): "maxBodyBytes",
 }
 """Keys whose field has its unit in the dataclass's docstring only."""

@@ -204,8 +204,9 @@ CASES = {
         {"models": {"llama3.1:8b": {"pools": ["t4", "a100"], "context": 4096}}},
         {"update": ["a100-server-models", "t4-server-models"]},
     ),
-    "a digest that is pinned changes the pool's ConfigMap": Case(
-        {"models": {"nomic-embed-text": {"pools": ["t4"], "digest": "0" * 64}}}, {"update": ["t4-server-models"]}
+    "a digest that is pinned changes ConfigMaps only": Case(
+        {"models": {"nomic-embed-text": {"pools": ["t4"], "digest": "0" * 64}}},
+        {"update": [*ROUTER, "t4-server-models"]},
     ),
     "an alias changes ConfigMaps only": Case(
         {"aliases": {"embedder": "nomic-embed-text"}}, {"update": [*ROUTER, "t4-server-models"]}
@@ -251,8 +252,8 @@ CASES = {
         ("nodeConfig.guestAccelerators[0].gpuDriverInstallationConfig.gpuDriverVersion",),
     ),
     # server
-    "another image changes the pool's Deployment only": Case(
-        {"pools": {"t4": {"image": "ollama/ollama:0.30.0"}}}, {"update": ["t4-server-deployment"]}
+    "another image changes the pool's Deployment, and what the router knows of it": Case(
+        {"pools": {"t4": {"image": "ollama/ollama:0.30.0"}}}, {"update": [*ROUTER, "t4-server-deployment"]}
     ),
     "a pool's context rolls its pods, and what it shares is defined anew": Case(
         {"pools": {"t4": {"context": 4096}}}, {"update": ["a100-server-models", "t4-server-deployment"]}
@@ -263,8 +264,8 @@ CASES = {
     "more parallel requests roll the pool's pods": Case(
         {"pools": {"t4": {"parallel": 2}}}, {"update": ["t4-server-deployment"]}
     ),
-    "a longer drain rolls the pool's pods": Case(
-        {"pools": {"t4": {"drainLimit": "5m"}}}, {"update": ["t4-server-deployment"]}
+    "a drain that is longer than the router's rolls both": Case(
+        {"pools": {"t4": {"drainLimit": "5m"}}}, {"update": ["fleet-router-deployment", "t4-server-deployment"]}
     ),
     "a variable rolls the pool's pods": Case(
         {"pools": {"t4": {"env": {"OLLAMA_DEBUG": "1"}}}}, {"update": ["t4-server-deployment"]}

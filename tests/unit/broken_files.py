@@ -35,7 +35,6 @@ NOT_BUILT = (
     ("pools/t4/storage", "node", "fleet.pools.t4.storage"),
     ("pools/t4/verifyGpu", True, "fleet.pools.t4.verifyGpu"),
     ("pools/t4/wake", "hold", "fleet.pools.t4.wake"),
-    ("pools/t4/whenBusy", "wait", "fleet.pools.t4.whenBusy"),
     ("models/qwen3:32b/registry", "registry.example.com", 'fleet.models["qwen3:32b"].registry'),
     ("sites/rig/ca", "ca.pem", "fleet.sites.rig.ca"),
     (
