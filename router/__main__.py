@@ -10,6 +10,7 @@ import json
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from router import log
@@ -24,6 +25,7 @@ from router.maps import Maps
 from router.metrics import in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
+from router.routes import LISTS
 from router.web import Reply, Web
 
 ANSWER_SECONDS = 5.0
@@ -86,16 +88,14 @@ def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
 
     def drained() -> Reply:
         control.drain()
-        return _json({"cutOff": drain(admin, leave=options.leave, limit=options.drain_limit)})
+        cut_off = drain(admin, leave=options.leave, limit=options.drain_limit)
+        return Reply(text=json.dumps({"cutOff": cut_off}))
 
     inside = Web(
         "127.0.0.1",
         setup.beside_port,
         {
-            ("GET", "/api/tags"): lambda: _json(control.lists.tags()),
-            ("GET", "/api/ps"): lambda: _json(control.lists.loaded()),
-            ("GET", "/api/version"): lambda: _json(control.lists.version()),
-            ("GET", "/v1/models"): lambda: _json(control.lists.models()),
+            **{("GET", path): partial(_list, control, path) for path in LISTS},
             ("POST", "/drain"): drained,
         },
     )
@@ -121,8 +121,8 @@ def _plain(*, good: bool) -> Reply:
     return Reply(status=200 if good else 503, kind="text/plain", text="ok\n" if good else "not ready\n")
 
 
-def _json(content: object) -> Reply:
-    return Reply(text=json.dumps(content, separators=(",", ":")))
+def _list(control: Control, path: str) -> Reply:
+    return Reply(text=control.lists.text(path))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """The lists that the door gives for the whole fleet, in Ollama's and OpenAI's shapes, from what is in memory."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,6 +25,19 @@ class Lists:
         self._table = table
         self._facts = facts
         self._seen = seen
+        self._texts: dict[str, str] = {}
+
+    def text(self, path: str) -> str:
+        """The answer to a path of `router.routes.LISTS`, as JSON; made once, however often it is asked for."""
+        if path not in self._texts:
+            make = {
+                "/api/tags": self.tags,
+                "/api/ps": self.loaded,
+                "/api/version": self.version,
+                "/v1/models": self.models,
+            }
+            self._texts[path] = json.dumps(make[path](), separators=(",", ":"))
+        return self._texts[path]
 
     def tags(self) -> Entry:
         """/api/tags: every name that a client may ask for, as a replica shows it, else as the plan has it."""

@@ -15,6 +15,7 @@ know yet (an edit that is half-way in) is a 503, which a client may try again.""
 
 BESIDE = "beside"
 """The process beside Envoy, on loopback."""
+BESIDE_AT_ONCE = 32
 
 CONNECT_TIMEOUT = "1s"
 """A pod that is gone without a trace answers nothing at all; a second is 100 times a round trip in one cluster."""
@@ -57,6 +58,8 @@ def beside(port: int) -> Config:
     cluster = _cluster(
         BESIDE, type="STATIC", load_assignment={"cluster_name": BESIDE, "endpoints": [{"lb_endpoints": [endpoint]}]}
     )
+    # a thread each; more requests than that wait for one
+    cluster["circuit_breakers"] = {"thresholds": [{**_room(), "max_connections": BESIDE_AT_ONCE}]}
     return {key: value for key, value in cluster.items() if key != "@type"}
 
 

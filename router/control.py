@@ -55,6 +55,7 @@ class Control:
         self._poller = poller
         self._publisher = publisher
         self._wanted: tuple[Table, tuple[Resources, Resources]] | None = None
+        self._lists: tuple[object, object, object, Lists] | None = None
         self._in_force: tuple[Resources, Resources] | None = None
         self._refused: tuple[Resources, Resources] | None = None
         self._lock = threading.Lock()
@@ -94,7 +95,7 @@ class Control:
         except RefusedError as refused:
             self._refused = wanted
             self._trouble(str(refused))
-        except (LateError, UnreachableError) as later:
+        except (LateError, UnreachableError, OSError) as later:
             self._trouble(str(later))
 
     @property
@@ -105,9 +106,13 @@ class Control:
     @property
     def lists(self) -> Lists:
         """What the whole fleet has at this moment."""
-        mounted, table = self._maps.mounted, self._wanted
-        fleet = mounted.fleet or RouteMap(pools={}, models={})
-        return Lists(fleet, table[0] if table else fleet.table, mounted.facts, self._poller.seen)
+        mounted, wanted, seen = self._maps.mounted, self._wanted, self._poller.seen
+        known = self._lists
+        if known is None or known[0] is not mounted or known[1] is not wanted or known[2] is not seen:
+            fleet = mounted.fleet or RouteMap(pools={}, models={})
+            lists = Lists(fleet, wanted[0] if wanted else fleet.table, mounted.facts, seen)
+            known = self._lists = (mounted, wanted, seen, lists)
+        return known[3]
 
     @property
     def pools(self) -> tuple[str, ...]:
