@@ -68,6 +68,7 @@ UNITS = {
     ("RouterPlan", "control_cpu_request"): "controlCpuRequestMillicores",
     ("RouterPlan", "control_memory_request"): "controlMemoryRequestBytes",
     ("RouterPlan", "control_memory_limit"): "controlMemoryLimitBytes",
+    ("RouterPlan", "drain_limit"): "drainLimitSeconds",
     ("Router", "max_body"): "maxBodyBytes",
 }
 """Keys whose field has its unit in the dataclass's docstring only."""
