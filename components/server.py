@@ -117,7 +117,11 @@ class Server(pulumi.ComponentResource):
         PodDisruptionBudget(
             f"{name}-disruption-budget",
             metadata=metadata(workload),
-            spec=PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=LabelSelectorArgs(match_labels=own)),
+            spec=PodDisruptionBudgetSpecArgs(
+                # with fewer, a full machine of several replicas could not be drained: none fits elsewhere meanwhile
+                max_unavailable=pool.leave_together,
+                selector=LabelSelectorArgs(match_labels=own),
+            ),
             opts=child,
         )
         # a pull or a node start must not be taken for a failed rollout, which Pulumi's own 10 minutes would do

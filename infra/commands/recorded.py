@@ -24,7 +24,11 @@ class RefusedError(Exception):
 
 def recording(arguments: argparse.Namespace) -> Recording:
     """What the program of the chosen stack registers. Raises RefusedError and UnreadableError."""
-    stack = common.read_stack(arguments)
+    return of_stack(common.read_stack(arguments))
+
+
+def of_stack(stack: stacks.Stack) -> Recording:
+    """What the program registers for a stack that was read. Raises RefusedError."""
     problems = common.plan_of(stack).problems
     if has_errors(problems):
         raise RefusedError(problems)

@@ -204,6 +204,8 @@ class PoolPlan:
     placements: tuple[SitePlacement, ...]
     loading: Literal["together", "onDemand"]
     storage: Literal["ephemeral", "node", "volume"]
+    leave_together: int
+    """How many replicas a drain may take at once: those of one machine, since elsewhere there is no room for them."""
     context: int
     parallel: int
     cpu_request: int

@@ -156,6 +156,9 @@ def finish(
         placements=placements,
         loading="together" if drafted.together else "onDemand",
         storage=pool.storage or ("ephemeral" if pool.site is None else "node"),
+        leave_together=max(
+            [machines.replicas_per_node] if machines else [one.replicas for one in placements], default=1
+        ),
         context=placement.pool_context(catalogue, inputs.config, name),
         parallel=pool.parallel,
         cpu_request=share.cpu - server.companion_cpu_millis,

@@ -43,14 +43,7 @@ plugins:
         operator: In
         values: [system-node-critical, system-cluster-critical]
 """
-KWOK_CONFIGURATION = """
-apiVersion: config.kwok.x-k8s.io/v1alpha1
-kind: KwokConfiguration
-options:
-  manageAllNodes: false
-  manageNodesWithAnnotationSelector: kwok.x-k8s.io/node=fake
-  nodeLeaseDurationSeconds: 40
-"""
+KWOK_CONFIGURATION = Path(__file__).with_name("kwok.yaml")
 
 
 class DiedError(Exception):
@@ -142,10 +135,9 @@ def control_plane(folder: Path, programs: Mapping[str, Path]) -> Iterator[tuple[
 @contextmanager
 def fake_nodes(folder: Path, programs: Mapping[str, Path], kube: Kube) -> Iterator[Processes]:
     """KWOK, which lets the nodes that carry its annotation, and their pods, appear to run."""
-    (folder / "kwok.yaml").write_text(KWOK_CONFIGURATION)
     processes = Processes(folder, programs)
     try:
-        processes.start(NODES, "--kubeconfig", str(kube.kubeconfig), "--config", str(folder / "kwok.yaml"))
+        processes.start(NODES, "--kubeconfig", str(kube.kubeconfig), "--config", str(KWOK_CONFIGURATION))
         yield processes
     finally:
         processes.stop()

@@ -1,9 +1,8 @@
 """A stack on a real API server: its objects applied in the order of `fleet manifests`, its nodes played by KWOK."""
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,9 @@ from infra.plan.model import FleetPlan, PoolPlan
 from infra.recorder import Recording
 from tests.cluster import machines
 from tests.cluster.control_plane import FAKE
+from tests.cluster.ignored import with_ignored
 from tests.cluster.kube import MANAGER, Kube, Manifest, until
+from tests.engine.fleets import Edit, merged
 
 ROOT = Path(__file__).parents[2]
 OWN = Path(__file__).parent / "stacks"
@@ -38,6 +39,7 @@ class Fleet:
     """A stack that was applied. What the server warned of is kept."""
 
     kube: Kube
+    stack: stacks.Stack
     plan: FleetPlan
     recording: Recording
     objects: Sequence[Manifest]
@@ -82,12 +84,17 @@ class Fleet:
             and node["metadata"].get("annotations", {}).items() >= FAKE.items()
         }
 
-    def apply_again(self) -> list[str]:
+    def edited(self, edit: Edit) -> "Fleet":
+        """What the program makes of the file with this edit; nothing is applied yet."""
+        stack = replace(self.stack, fleet=merged(self.stack.fleet, edit))
+        return Fleet(self.kube, stack, *_made_of(stack), warnings=self.warnings)
+
+    def apply(self) -> list[str]:
         """Applies every object once more, as Pulumi's provider does. Returns those that it changed."""
         changed = []
         for manifest in self.objects:
             before = self.kube.get(manifest)
-            after, _ = self.kube.apply(self._with_ignored(manifest, before))
+            after, _ = self.kube.apply(with_ignored(manifest, before, self._ignored(manifest), MANAGER))
             if _declared(after) != _declared(before):
                 changed.append(f"{manifest['kind']} {manifest['metadata']['name']}")
         return changed
@@ -109,30 +116,22 @@ class Fleet:
     def _one(self, kind: str, name: str) -> Manifest:
         return next(one for one in self.objects if one["kind"] == kind and one["metadata"]["name"] == name)
 
-    def _with_ignored(self, manifest: Manifest, live: Manifest) -> Manifest:
-        """`ignore_changes` as Pulumi's provider has it: left out where only others manage the field, else as it is."""
-        resource = next(
-            resource
-            for resource in self.recording.resources
-            if resource.inputs.get("kind") == manifest["kind"]
-            and _place(resource.inputs) == _place(manifest)
-            and resource.type.startswith("kubernetes:")
-        )
-        for path in resource.ignore_changes:
-            managers = _managers(live, path)
-            kept = [] if managers and MANAGER not in managers else [_at(live, path)]
-            manifest = _with(manifest, path.split("."), kept)
-        return manifest
+    def _ignored(self, manifest: Manifest) -> tuple[str, ...]:
+        """The option `ignore_changes` of an object's resource."""
+        for resource in self.recording.resources:
+            same = resource.inputs.get("kind") == manifest["kind"] and _place(resource.inputs) == _place(manifest)
+            if same and resource.type.startswith("kubernetes:"):
+                return resource.ignore_changes
+        raise LookupError(manifest["metadata"]["name"])
 
 
 @contextmanager
 def installed(kube: Kube, name: str, folder: Path) -> Iterator[Fleet]:
     """Nodes and objects of a stack; all are gone afterwards."""
-    arguments = argparse.Namespace(stack=name, cwd=folder)
-    recording = recorded.recording(arguments)
-    objects = manifests.objects(recording)
+    stack = stacks.read(folder, name)
+    plan, recording, objects = _made_of(stack)
     warnings: list[str] = []
-    fleet = Fleet(kube, common.plan_of(common.read_stack(arguments)), recording, objects, warnings)
+    fleet = Fleet(kube, stack, plan, recording, objects, warnings)
     around = [*machines.nodes(recording), *machines.googles(), _namespace(BYSTANDER)]
     _refuse_to_meet_others(kube, [*objects, *around])
     try:
@@ -144,6 +143,12 @@ def installed(kube: Kube, name: str, folder: Path) -> Iterator[Fleet]:
         yield fleet
     finally:
         _remove(kube, [*objects, *around])
+
+
+def _made_of(stack: stacks.Stack) -> tuple[FleetPlan, Recording, Sequence[Manifest]]:
+    """Plan, resources and Kubernetes objects of a stack."""
+    recording = recorded.of_stack(stack)
+    return common.plan_of(stack), recording, manifests.objects(recording)
 
 
 def _refuse_to_meet_others(kube: Kube, ours: Sequence[Manifest]) -> None:
@@ -202,31 +207,3 @@ def _declared(manifest: Manifest) -> Manifest:
         key: value for key, value in manifest["metadata"].items() if key not in ("managedFields", "resourceVersion")
     }
     return {**{key: value for key, value in manifest.items() if key != "status"}, "metadata": metadata}
-
-
-def _managers(live: Manifest, path: str) -> set[str]:
-    """Who manages a field, if anybody: an autoscaler's entry goes when it sets the number that is there."""
-    found = set()
-    for entry in live["metadata"].get("managedFields", []):
-        fields: Any = entry.get("fieldsV1", {})
-        for part in path.split("."):
-            fields = fields.get(f"f:{part}") if fields else None
-        if fields is not None:
-            found.add(entry["manager"])
-    return found
-
-
-def _at(manifest: Manifest, path: str) -> Any:
-    value: Any = manifest
-    for part in path.split("."):
-        value = value[part]
-    return value
-
-
-def _with(manifest: Manifest, path: Sequence[str], values: Sequence[Any]) -> Manifest:
-    """With the one value in that place, or with nothing there."""
-    first, *rest = path
-    others = {key: value for key, value in manifest.items() if key != first}
-    if rest:
-        return {**others, first: _with(manifest.get(first, {}), rest, values)}
-    return {**others, first: values[0]} if values else others

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,9 +44,9 @@ class Kube:
         except OSError:  # requests' own are among them, and a certificate that is not written yet
             return False
 
-    def apply(self, manifest: Manifest, *, manager: str = MANAGER) -> tuple[Manifest, list[str]]:
-        """Server-side apply, unknown fields refused. Returns the object and the server's warnings."""
-        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+    def apply(self, manifest: Manifest, *, manager: str = MANAGER, dry_run: bool = False) -> tuple[Manifest, list[str]]:
+        """Server-side apply, unknown fields and conflicts refused. Returns the object and the server's warnings."""
+        query = {"fieldManager": manager, "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
         headers = {"Content-Type": "application/apply-patch+yaml"}
         reply = self._send("PATCH", self.path(manifest), query=query, headers=headers, data=json.dumps(manifest))
         warning = reply.headers.get("Warning")
@@ -72,20 +72,51 @@ class Kube:
             raise
         return True
 
-    def list(self, api: str, kind: str, namespace: str | None = None, selector: str = "") -> list[Manifest]:
+    def list(self, api: str, kind: str, namespace: str | None = None, selector: str = "") -> Sequence[Manifest]:
         """All objects of a kind, in one namespace or in all."""
+        return self.listing(api, kind, namespace, selector)[0]
+
+    def listing(
+        self, api: str, kind: str, namespace: str | None = None, selector: str = ""
+    ) -> tuple[Sequence[Manifest], str]:
+        """All objects of a kind, and the version of the list."""
         found = self._json("GET", self._collection(api, kind, namespace), query={"labelSelector": selector})
         # the items of a list leave these two out
-        return [{"apiVersion": api, "kind": kind, **item} for item in found["items"]]
+        items = [{"apiVersion": api, "kind": kind, **item} for item in found["items"]]
+        return items, found["metadata"]["resourceVersion"]
 
-    def delete(self, manifest: Manifest) -> None:
-        """Deletes the object and, in the background, what it owns; without complaint where it is gone."""
-        body = json.dumps({"propagationPolicy": "Background"})
+    def delete(self, manifest: Manifest, propagation: str = "Background", *, grace: int | None = None) -> None:
+        """Deletes the object and what it owns; without complaint where it is gone. Grace 0: nobody is asked."""
+        body = json.dumps({"propagationPolicy": propagation, "gracePeriodSeconds": grace})
         try:
             self._send("DELETE", self.path(manifest), headers={"Content-Type": "application/json"}, data=body)
         except RefusedError as refused:
             if refused.status != requests.codes.not_found:
                 raise
+
+    def evict(self, pod: Manifest) -> bool:
+        """What a drain asks for; whether it is granted. A pod that is gone is no longer in the way."""
+        place = {key: pod["metadata"][key] for key in ("name", "namespace")}
+        body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": place})
+        path = f"{self.path(pod)}/eviction"
+        try:
+            self._send("POST", path, headers={"Content-Type": "application/json"}, data=body)
+        except RefusedError as refused:
+            if refused.status == requests.codes.too_many_requests and "disruption budget" in str(refused):
+                return False
+            if refused.status != requests.codes.not_found:
+                raise
+        return True
+
+    def changes(self, api: str, kind: str, namespace: str, selector: str, since: str) -> Iterator[tuple[str, Manifest]]:
+        """What became of objects since that version of their list, in order: ADDED, MODIFIED or DELETED, and which."""
+        query = {"watch": "1", "resourceVersion": since, "labelSelector": selector, "timeoutSeconds": "1"}
+        reply = self._send("GET", self._collection(api, kind, namespace), query=query)
+        for line in reply.text.splitlines():
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                raise RefusedError(event["object"]["code"], event["object"]["message"])
+            yield event["type"], event["object"]
 
     def merge(self, manifest: Manifest, patch: Mapping[str, Any], *, part: str = "", manager: str = "test") -> Manifest:
         """A merge patch, of a subresource such as `scale` if `part` names one."""

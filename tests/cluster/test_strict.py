@@ -52,11 +52,11 @@ def test_every_workload_has_the_pods_that_it_asks_for(fleet: Fleet) -> None:
 
 
 def test_a_second_apply_changes_nothing(fleet: Fleet) -> None:
-    assert fleet.apply_again() == []
+    assert fleet.apply() == []
 
 
 def test_an_autoscalers_number_of_replicas_outlives_an_apply(grown: Fleet) -> None:
-    assert grown.apply_again() == []
+    assert grown.apply() == []
     replicas = {pool.name: grown.kube.get(grown.deployment(pool))["spec"]["replicas"] for pool in grown.pools}
     assert replicas == {pool.name: pool.replicas.max for pool in grown.pools}
 

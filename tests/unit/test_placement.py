@@ -117,6 +117,13 @@ def test_the_machine_is_the_cheapest_that_holds_the_replicas(
     assert bool(found.accelerator) is bool(gpus)
 
 
+def test_a_drain_may_take_the_replicas_of_one_machine_at_once(plan_of: Plan, good: dict) -> None:
+    good["pools"]["t4"] = {"gpu": "t4", "replicas": "0..3", "gpusPerNode": 2}
+    good["pools"]["k80"]["replicas"] = 2
+    pools = plan_of(good).pools
+    assert {pool.name: pool.leave_together for pool in pools} == {"a100": 1, "k80": 2, "m60": 1, "t4": 2}
+
+
 def test_all_four_old_and_new_cards_become_gke_pools_when_allowed(plan_of: Plan) -> None:
     gpus = ("k80", "m60", "t4", "a100-40gb")
     pools = {gpu.split("-")[0]: {"gpu": gpu, "allowWithdrawn": gpu in ("k80", "m60")} for gpu in gpus}

@@ -117,7 +117,12 @@ def a_selector_means_the_pods_of_its_workload_and_no_others(view: View) -> Compl
         )
         yield from expect(
             view.server(pool, BUDGET, "disruption-budget"),
-            {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": own}}},
+            {
+                "spec": {
+                    "maxUnavailable": pool.nodes.replicas_per_node if pool.nodes else 1,
+                    "selector": {"matchLabels": own},
+                }
+            },
         )
     if view.cluster_plan is not None:
         yield from expect(
