@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = ((10, 2), (100, 10), (250, 12), (500, 25), (1000, 50), (1500, 75))
@@ -18,7 +19,7 @@ RUNS = 3
 VRAM = "100Mi"
 
 
-def stack(models: int, pools: int) -> dict[str, object]:
+def stack(models: int, pools: int) -> dict[str, Any]:
     """A stack of so many models over so many A100 pools; each pool has the same number."""
     fleet = {
         "gke": {"location": "us-central1-c"},

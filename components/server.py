@@ -130,7 +130,7 @@ class Server(pulumi.ComponentResource):
             f"{name}-deployment",
             metadata=metadata(workload),
             spec=DeploymentSpecArgs(
-                replicas=_replicas(pool),
+                replicas=pool.replicas.min,
                 selector=LabelSelectorArgs(match_labels=own),
                 # there is no spare GPU for a surge: with one the rollout would wait for ever
                 strategy=DeploymentStrategyArgs(
@@ -153,19 +153,13 @@ class Server(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
-                # an autoscaler owns the number; 0 at creation keeps the first `up` from calling a node
-                ignore_changes=["spec.replicas"] if pool.sleeps else None,
+                # An autoscaler owns the number from then on. Left out, the API server would make it 1: a pool of three
+                # that gets a range would lose two replicas, and one that sleeps would call a node at its first `up`.
+                ignore_changes=["spec.replicas"] if pool.replicas.scales else None,
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{patience}s", update=f"{patience}s"),
             ),
         )
         self.register_outputs({"deployment": self.deployment.metadata.name, "service": self.service.metadata.name})
-
-
-def _replicas(pool: PoolPlan) -> int | None:
-    """Absent where an autoscaler owns it, since each `up` would set it back."""
-    if pool.replicas.scales:
-        return 0 if pool.sleeps else None
-    return pool.replicas.min
 
 
 def _pod(pool: PoolPlan, args: ServerArgs, account: ServiceAccount, models: ConfigMap) -> PodSpecArgs:

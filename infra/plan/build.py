@@ -72,6 +72,7 @@ def build(
             found += more
         planned.append(pools.finish(inputs, draft, machines, placements.get(name, ()), namespace))
 
+    found += pools.check(planned)
     found += naming.check(config)
     found += proposal.check(inputs, drafts)
     found += future.check(config)

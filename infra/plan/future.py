@@ -58,7 +58,7 @@ def check(config: FleetConfig) -> Iterator[Problem]:
         yield warning(
             place("pools"),
             f"nothing scales {', '.join(scaled[:6])}{', ...' if scaled[6:] else ''} yet: "
-            "a minimum of 0 starts without a pod, any other with one",
+            "each starts with its minimum, and keeps what it has when the minimum changes",
             f"kubectl -n {namespace(config)} scale deployment/ollama-POOL --replicas=N; "
             "a later `up` leaves the number alone",
         )

@@ -16,6 +16,8 @@ from infra.config.model import Replicas, Router
 from infra.problem import Problem
 
 OLLAMA_PORT = 11434
+CONFIG_MAP_BYTES = 2**20
+"""What a ConfigMap holds (pkg/apis/core/validation of Kubernetes 1.34.1, 2026-11-21)."""
 
 
 class Outcome(StrEnum):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.catalogue.types import Catalogue, Gpu
-from infra.config import FleetConfig, Pool
+from infra.config import FleetConfig, Pool, place
 from infra.names import canonical_model
 from infra.plan import (
     capacity,
@@ -19,6 +19,7 @@ from infra.plan import (
 from infra.plan.capacity import Load
 from infra.plan.draft import Draft
 from infra.plan.model import (
+    CONFIG_MAP_BYTES,
     OLLAMA_PORT,
     Nodes,
     PoolPlan,
@@ -29,10 +30,12 @@ from infra.plan.model import (
 )
 from infra.plan.modelfile import Derived
 from infra.plan.placement import Known, ServerSettings
-from infra.problem import Problem
+from infra.problem import Problem, error
 
 FOREVER = -1
 FIVE_MINUTES = 300
+BYTES_OF_A_DEFINITION = 100
+"""What a definition takes beside its name and text: action, digest, the name of its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,3 +244,16 @@ def _largest_context(inputs: Inputs, drafted: Draft) -> tuple[Resident, int] | N
         flash_attention=drafted.settings.flash_attention,
     )
     return largest, context
+
+
+def check(planned: Sequence[PoolPlan]) -> Iterator[Problem]:
+    """Model definitions beyond what a ConfigMap holds: Kubernetes would refuse it at apply."""
+    for pool in planned:
+        needed = sum(len(one.source.encode()) + 2 * len(one.name) + BYTES_OF_A_DEFINITION for one in pool.prepared)
+        if pool.nodes is not None and needed > CONFIG_MAP_BYTES:
+            yield error(
+                place("pools", pool.name),
+                f"the definitions of its models need about {needed / CONFIG_MAP_BYTES:.1f} MiB in a ConfigMap, "
+                "which holds 1 MiB",
+                "shorten the Modelfiles, or divide the models over two pools",
+            )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, place
 from infra.plan import facts, routes
-from infra.plan.model import AliasPlan, ModelPlan, PoolPlan, RouterPlan
+from infra.plan.model import CONFIG_MAP_BYTES, AliasPlan, ModelPlan, PoolPlan, RouterPlan
 from infra.plan.placement import Known
 from infra.problem import Problem, error, warning
 from router.routes import BY_BODY
@@ -31,7 +31,6 @@ CONTROL_MEMORY_LIMIT = 512 * 2**20
 LEAVE_SECONDS = 15
 """Between the endpoint's removal and the last accepted connection, so that no client is still sent here."""
 SHORTEST_DRAIN = 120
-CONFIG_MAP_BYTES = 2**20
 
 
 def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ import tools
 from tests.cluster.control_plane import CONTROL_PLANE, NODES, control_plane, fake_nodes
 from tests.cluster.fleet import Fleet, installed, on_gke
 from tests.cluster.kube import Kube
+from tests.engine.conftest import pulumi_cli  # noqa: F401 - a fixture
 
 GIVEN = "OLLAMA_FLEET_KUBECONFIG"
 """The kubeconfig to use in place of a control plane of our own. Not KUBECONFIG itself, which may be anybody's: only

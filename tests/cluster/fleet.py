@@ -11,10 +11,11 @@ from infra import stack as stacks
 from infra.commands import common, manifests, recorded
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.recorder import Recording
-from tests.cluster import machines
+from tests.cluster import machines, readiness
 from tests.cluster.control_plane import FAKE
 from tests.cluster.ignored import with_ignored
 from tests.cluster.kube import MANAGER, Kube, Manifest, until
+from tests.cluster.readiness import complaint
 from tests.engine.fleets import Edit, merged
 
 ROOT = Path(__file__).parents[2]
@@ -69,10 +70,7 @@ class Fleet:
 
     def pods(self, workload: Manifest) -> list[Manifest]:
         """The pods that a workload's selector finds, without those that are leaving."""
-        wanted = workload["spec"]["selector"]["matchLabels"]
-        selector = ",".join(f"{key}={value}" for key, value in wanted.items())
-        found = self.kube.list("v1", "Pod", workload["metadata"]["namespace"], selector)
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+        return readiness.pods(self.kube, workload)
 
     def nodes(self, pool: PoolPlan | None = None) -> set[str]:
         """The names of a pool's nodes; without a pool, of those that belong to none."""
@@ -101,7 +99,7 @@ class Fleet:
 
     def settle(self) -> None:
         """Waits until every workload has the pods that it wants, all ready."""
-        until(lambda: all(map(_settled, self.workloads())), self.complaints)
+        until(lambda: not any(complaint(self.kube, one) for one in self.workloads()), self.complaints)
 
     def complaints(self) -> str:
         """Why pods are missing or wait: for people who read a failed test."""
@@ -180,17 +178,6 @@ def _remove(kube: Kube, objects: Sequence[Manifest]) -> None:
         if "namespace" not in one["metadata"] or one["metadata"]["namespace"] == machines.KUBE_SYSTEM:
             kube.delete(one)
     until(lambda: not any(map(kube.exists, spaces)), "the namespaces gone")
-
-
-def _settled(workload: Manifest) -> bool:
-    status = workload.get("status", {})
-    if status.get("observedGeneration") != workload["metadata"]["generation"]:
-        return False
-    if workload["kind"] == "DaemonSet":
-        wanted = status["desiredNumberScheduled"]
-        return bool(status["numberReady"] == status.get("updatedNumberScheduled", 0) == wanted)
-    have = [status.get(key, 0) for key in ("replicas", "readyReplicas", "updatedReplicas", "availableReplicas")]
-    return set(have) == {workload["spec"]["replicas"]}
 
 
 def _namespace(name: str) -> Manifest:

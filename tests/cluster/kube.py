@@ -44,9 +44,13 @@ class Kube:
         except OSError:  # requests' own are among them, and a certificate that is not written yet
             return False
 
-    def apply(self, manifest: Manifest, *, manager: str = MANAGER, dry_run: bool = False) -> tuple[Manifest, list[str]]:
-        """Server-side apply, unknown fields and conflicts refused. Returns the object and the server's warnings."""
-        query = {"fieldManager": manager, "fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}
+    def apply(
+        self, manifest: Manifest, *, manager: str = MANAGER, dry_run: bool = False, force: bool = False
+    ) -> tuple[Manifest, list[str]]:
+        """Server-side apply, unknown fields refused. Returns the object and the server's warnings."""
+        query = {"fieldManager": manager, "fieldValidation": "Strict", "force": str(force).lower()}
+        if dry_run:
+            query["dryRun"] = "All"
         headers = {"Content-Type": "application/apply-patch+yaml"}
         reply = self._send("PATCH", self.path(manifest), query=query, headers=headers, data=json.dumps(manifest))
         warning = reply.headers.get("Warning")
@@ -127,6 +131,10 @@ class Kube:
     def scale(self, manifest: Manifest, replicas: int) -> None:
         """What an autoscaler does."""
         self.merge(manifest, {"spec": {"replicas": replicas}}, part="scale", manager="an-autoscaler")
+
+    def metrics(self) -> str:
+        """The API server's own figures, as Prometheus reads them."""
+        return self._send("GET", "/metrics").text
 
     def path(self, manifest: Manifest) -> str:
         """The URL's path of an object."""

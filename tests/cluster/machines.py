@@ -20,7 +20,7 @@ PODS_PER_NODE = "110"
 """Google's default."""
 KUBE_SYSTEM = "kube-system"
 _EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
-_MADE_BY_OTHERS: Mapping[str, Any] = {
+MADE_BY_OTHERS: Mapping[str, Any] = {
     "name": "default-pool",
     "nodeLocations": ["europe-west4-a"],
     "nodeConfig": {"machineType": "e2-standard-2", "diskSizeGb": 100, "imageType": "COS_CONTAINERD"},
@@ -32,12 +32,16 @@ def nodes(recording: Recording) -> Iterator[Manifest]:
     """Every node pool at its largest, and two nodes without GPU."""
     pools = [resource.inputs for resource in recording.of_type("gcp:container/nodePool:NodePool")]
     if all(pool["name"] != SYSTEM for pool in pools):
-        pools.append(_MADE_BY_OTHERS)
+        pools.append(MADE_BY_OTHERS)
     for pool in pools:
-        system = "taints" not in pool["nodeConfig"]
-        count = SYSTEM_NODES if system else int(pool["autoscaling"]["totalMaxNodeCount"])
-        for number in range(count):
-            yield node(pool, number)
+        yield from of_pool(pool)
+
+
+def of_pool(pool: Mapping[str, Any]) -> Iterator[Manifest]:
+    """A node pool at its largest; one without taints has two nodes."""
+    count = int(pool["autoscaling"]["totalMaxNodeCount"]) if "taints" in pool["nodeConfig"] else SYSTEM_NODES
+    for number in range(count):
+        yield node(pool, number)
 
 
 def node(pool: Mapping[str, Any], number: int) -> Manifest:

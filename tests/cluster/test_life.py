@@ -9,6 +9,7 @@ from components import labels
 from infra.plan.model import PoolPlan
 from tests.cluster.fleet import Fleet
 from tests.cluster.kube import Manifest, until
+from tests.cluster.readiness import addresses
 from tests.cluster.watched import is_ready, ready, there, watched
 from tests.engine.fleets import Edit
 
@@ -194,18 +195,21 @@ def test_scale_in_takes_replicas_out_of_the_service_and_touches_none_that_stays(
             left = servers(grown, pool)
             assert len(left) == least
             assert identities(left) <= before
-            until(lambda at=pool, pods=left: addresses(grown, at) == ips(pods), "the Service without those that left")
+            until(
+                lambda at=pool, pods=left: addresses(grown.kube, service(grown, at)) == ips(pods),
+                "the Service without those that left",
+            )
         finally:
             grown.kube.scale(grown.deployment(pool), pool.replicas.max)
             grown.settle()
 
 
-def addresses(fleet: Fleet, pool: PoolPlan) -> set[str]:
-    """Where the pool's Service leads: what the router finds in DNS."""
-    selector = f"kubernetes.io/service-name={pool.names.workload}"
-    slices = fleet.kube.list("discovery.k8s.io/v1", "EndpointSlice", fleet.plan.namespace, selector)
-    endpoints = [one for found in slices for one in found["endpoints"] or []]
-    return {address for one in endpoints if one["conditions"]["ready"] for address in one["addresses"]}
+def service(fleet: Fleet, pool: PoolPlan) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": fleet.plan.namespace, "name": pool.names.workload},
+    }
 
 
 def ips(pods: Sequence[Manifest]) -> set[str]:

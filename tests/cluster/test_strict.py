@@ -2,6 +2,7 @@
 
 import pytest
 
+from infra.plan.model import CONFIG_MAP_BYTES
 from tests.cluster.fleet import Fleet
 from tests.cluster.kube import Manifest, RefusedError
 
@@ -77,6 +78,19 @@ def test_a_field_that_kubernetes_does_not_know_is_refused(fleet: Fleet) -> None:
     router = fleet.router()
     with pytest.raises(RefusedError, match="replikas"):
         fleet.kube.apply({**router, "spec": {**router["spec"], "replikas": 3}})
+
+
+def test_a_config_map_holds_what_the_plan_counts_on_and_no_more(fleet: Fleet) -> None:
+    sizes = {CONFIG_MAP_BYTES: True, CONFIG_MAP_BYTES + 1: False}
+    for size, fits in sizes.items():
+        place = {"namespace": fleet.plan.namespace, "name": "large"}
+        large = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": place, "data": {"text": "x" * size}}
+        if fits:
+            fleet.kube.apply(large)
+        else:
+            with pytest.raises(RefusedError, match="Too long"):
+                fleet.kube.apply(large)
+        fleet.kube.delete(large)
 
 
 def test_node_critical_pods_need_the_quota_that_the_drivers_have(fleet: Fleet) -> None:

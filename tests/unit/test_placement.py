@@ -181,3 +181,18 @@ def test_models_at_a_site_take_turns_and_on_gke_stand_together(plan_of: Plan, go
     }  # fmt: skip
     assert plan.pool("t4").environment["OLLAMA_KEEP_ALIVE"] == "-1"
     assert int(plan.pool("t4").environment["OLLAMA_MAX_LOADED_MODELS"]) >= 3
+
+
+@pytest.mark.parametrize(("kilobytes", "fits"), [(200, True), (270, False)])
+def test_modelfiles_beyond_a_config_map_are_an_error_before_kubernetes_refuses_them(
+    plan_of: Plan, kilobytes: int, fits: bool
+) -> None:
+    pools = {"p": {"gpu": "l4"}, "home": {"gpu": "k80", "site": "rig"}}
+    sites = {"rig": {"docker": {}, "url": "https://rig.example.net", "nodes": {"rig-1": {"gpus": {"k80": 1}}}}}
+    told = f"FROM tinyllama\nSYSTEM {'x' * kilobytes * 1024}\n"
+    bots = {f"bot-{number}": {"pools": ["p", "home"], "modelfile": told} for number in range(4)}
+    models = {"tinyllama": ["p", "home"], **bots}
+    plan = plan_of({"gke": {"location": "us-central1-c"}, "pools": pools, "sites": sites, "models": models})
+    found = [one for one in plan.problems if "ConfigMap" in one.message]
+    # what runs at a site reads no ConfigMap
+    assert [one.place for one in found] == ([] if fits else ["fleet.pools.p"])

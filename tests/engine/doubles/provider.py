@@ -9,6 +9,8 @@ for small providers such as `random`. The engine talks to it as to the real plug
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -93,6 +95,27 @@ class ProviderDouble(Ledger, provider_pb2_grpc.ResourceProviderServicer):
     def after_delete(self, subject: Subject, id: str) -> None:
         """What else goes with it."""
 
+    # What is behind the double: nothing, unless its class puts something there. All may raise RefusedError.
+
+    def rehearse(self, subject: Subject, id: str | None, ignored: Sequence[str]) -> None:
+        """A preview of what is created (without an id) or changed."""
+
+    def make(self, subject: Subject, id: str) -> None:
+        """Creates it."""
+
+    def change(self, subject: Subject, id: str, ignored: Sequence[str]) -> None:
+        """Changes it, apart from the ignored paths."""
+
+    def settle(self, subject: Subject, id: str, seconds: float) -> None:
+        """Waits so long until it is ready; what is refused here exists all the same."""
+
+    def remove(self, subject: Subject, id: str, seconds: float) -> None:
+        """Deletes it and waits so long until it is gone."""
+
+    def found(self, subject: Subject, id: str) -> Existing | None:
+        """What there is."""
+        return self.existing.get((self.scope(subject), subject.type, id))
+
     # The protocol.
 
     def Attach(self, request: plugin_pb2.PluginAttach, context: Any) -> empty_pb2.Empty:
@@ -153,42 +176,46 @@ class ProviderDouble(Ledger, provider_pb2_grpc.ResourceProviderServicer):
         inputs = received(request.properties)
         subject = self._subject(request, inputs, context)
         if request.preview:
+            with self._refusals(context, "create", subject):
+                self.rehearse(subject, None, ())
             added = unknown(self.computed(subject, self.identify(subject)))
             return provider_pb2.CreateResponse(properties=sent(merge(added, inputs)))
         id = self.identify(subject)
-        with self.lock:
-            try:
-                self.before_create(subject, id)
-            except RefusedError as problem:
-                self._abort(context, "create", subject, str(problem))
+        with self.lock, self._refusals(context, "create", subject):
+            self.before_create(subject, id)
             self._fail_if_arranged(context, "create", subject)
+            self.make(subject, id)
             outputs = self._store(subject, id, inputs)
             self._log("create", subject, id)
-        self._fail_if_arranged(context, "create", subject, id, outputs)
+        self._settle(context, "create", subject, id, outputs, request.timeout)
         return provider_pb2.CreateResponse(id=id, properties=sent(outputs))
 
     def Update(self, request: provider_pb2.UpdateRequest, context: Any) -> provider_pb2.UpdateResponse:
         news = received(request.news)
         subject = self._subject(request, news, context)
         if request.preview:
+            with self._refusals(context, "update", subject):
+                self.rehearse(subject, request.id, request.ignoreChanges)
             outputs = self._outputs(subject, request.id, news)
             return provider_pb2.UpdateResponse(properties=sent(outputs))
         old = plain(received(request.old_inputs))
-        with self.lock:
+        with self.lock, self._refusals(context, "update", subject):
             self._fail_if_arranged(context, "update", subject)
+            self.change(subject, request.id, request.ignoreChanges)
             outputs = self._store(subject, request.id, news)
             self._log("update", subject, request.id, changes(old, subject.inputs))
-        self._fail_if_arranged(context, "update", subject, request.id, outputs)
+        self._settle(context, "update", subject, request.id, outputs, request.timeout)
         return provider_pb2.UpdateResponse(properties=sent(outputs))
 
     def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
         subject = self._subject(request, received(request.old_inputs), context)
-        with self.lock:
-            try:
+        with self._refusals(context, "delete", subject):
+            with self.lock:
                 self.before_delete(subject, request.id, plain(received(request.properties)))
-            except RefusedError as problem:
-                self._abort(context, "delete", subject, str(problem))
-            self._fail_if_arranged(context, "delete", subject)
+                self._fail_if_arranged(context, "delete", subject)
+            # others may be deleted meanwhile
+            self.remove(subject, request.id, request.timeout)
+        with self.lock:
             self.existing.pop((self.scope(subject), subject.type, request.id), None)
             self.after_delete(subject, request.id)
             self._log("delete", subject, request.id)
@@ -198,7 +225,7 @@ class ProviderDouble(Ledger, provider_pb2_grpc.ResourceProviderServicer):
         subject = self._subject(request, received(request.inputs), context)
         self._fail_if_arranged(context, "read", subject)
         self._log("read", subject, request.id)
-        found = self.existing.get((self.scope(subject), subject.type, request.id))
+        found = self.found(subject, request.id)
         if found is None:
             # An empty id is the protocol's word for: it is gone.
             return provider_pb2.ReadResponse()
@@ -233,32 +260,37 @@ class ProviderDouble(Ledger, provider_pb2_grpc.ResourceProviderServicer):
         changed = tuple(text(change.path) for change in found)
         self.log.append(Operation(verb, subject.type, subject.name, subject.urn, id, changed, **more))
 
-    def _fail_if_arranged(
-        self,
-        context: Any,
-        verb: Verb,
-        subject: Subject,
-        id: str = "",
-        outputs: Properties | None = None,
-    ) -> None:
-        """Obey the test's order: before the operation, or after it where there are outputs."""
-        done = outputs is not None
-        order = self.take_failure(verb, subject.name, subject.type, after=done)
-        if order is None:
+    def _fail_if_arranged(self, context: Any, verb: Verb, subject: Subject) -> None:
+        """Obey the test's order to fail before anything is done."""
+        order = self.take_failure(verb, subject.name, subject.type, after=False)
+        if order is not None:
+            self._abort(context, verb, subject, order.message)
+
+    def _settle(self, context: Any, verb: Verb, subject: Subject, id: str, outputs: Properties, seconds: float) -> None:
+        """Wait until it is ready, or say that it is there and is not: by itself, or by the test's order."""
+        try:
+            self.settle(subject, id, seconds)
+            order = self.take_failure(verb, subject.name, subject.type, after=True)
+            reason = order.message if order else None
+        except RefusedError as problem:
+            reason = str(problem)
+        if reason is None:
             return
-        if outputs is not None:
-            half = provider_pb2.ErrorResourceInitFailed(
-                id=id,
-                properties=sent(outputs),
-                inputs=sent(subject.inputs),
-                reasons=[order.message],
-            )
-            status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=order.message)
-            status.details.add().Pack(half)
-            detail = ("grpc-status-details-bin", status.SerializeToString())
-            context.set_trailing_metadata((detail,))
-            context.abort(grpc.StatusCode.UNKNOWN, order.message)
-        self._abort(context, verb, subject, order.message)
+        half = provider_pb2.ErrorResourceInitFailed(
+            id=id, properties=sent(outputs), inputs=sent(subject.inputs), reasons=[reason]
+        )
+        status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
+        status.details.add().Pack(half)
+        context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+        context.abort(grpc.StatusCode.UNKNOWN, reason)
+
+    @contextmanager
+    def _refusals(self, context: Any, verb: Verb, subject: Subject) -> Iterator[None]:
+        """Hand the service's refusal on to the engine."""
+        try:
+            yield
+        except RefusedError as problem:
+            self._abort(context, verb, subject, str(problem))
 
     def _abort(self, context: Any, verb: Verb, subject: Subject, message: str) -> NoReturn:
         self._log(verb, subject, failed=True)

@@ -197,13 +197,12 @@ def objects_wait_for_their_namespace_and_pods_for_what_they_mount(view: View) ->
 
 
 @rule
-def an_autoscaled_number_is_left_alone_and_a_sleeping_pool_starts_without_a_pod(view: View) -> Complaints:
+def a_pool_starts_with_its_minimum_and_an_autoscaled_number_is_left_alone(view: View) -> Complaints:
     for pod, pool in view.servers:
         replicas = pod.owner.inputs.get("spec", {}).get("replicas")
-        wanted = (0 if pool.sleeps else None) if pool.replicas.scales else pool.replicas.min
-        if replicas != wanted:
-            yield f"{pod.name} has {replicas} replicas, not {wanted}"
-        ignored = ("spec.replicas",) if pool.sleeps else ()
+        if replicas != pool.replicas.min:
+            yield f"{pod.name} has {replicas} replicas, not {pool.replicas.min}"
+        ignored = ("spec.replicas",) if pool.replicas.scales else ()
         if pod.owner.ignore_changes != ignored:
             yield f"{pod.name} ignores changes of {pod.owner.ignore_changes}"
 
