@@ -69,6 +69,7 @@ UNITS = {
     ("RouterPlan", "control_memory_request"): "controlMemoryRequestBytes",
     ("RouterPlan", "control_memory_limit"): "controlMemoryLimitBytes",
     ("RouterPlan", "drain_limit"): "drainLimitSeconds",
+    ("RouterPlan", "cpu_target"): "cpuTargetPercent",
     ("Router", "max_body"): "maxBodyBytes",
 }
 """Keys whose field has its unit in the dataclass's docstring only."""

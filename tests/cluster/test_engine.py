@@ -25,7 +25,8 @@ from tests.engine.fleets import ROOT, Edit, Fleet, both, exists, merged
 from tests.engine.harness import Engine, UpdateError
 
 SHARED: Edit = {"gke": {"cluster": "shared", "namespace": "ollama"}}
-IMPATIENT = 4
+IMPATIENT = 12
+"""Seconds: enough for Kubernetes to do what it can on a busy machine."""
 NOWHERE = "does-not-exist.example.com/ollama/ollama:0.32.15"
 MIRROR = "mirror.example.com/ollama/ollama:0.32.15"
 KINDS = {

@@ -207,7 +207,7 @@ def test_every_number_of_the_json_has_its_unit_and_no_key_is_in_pythons_spelling
     assert not [key for key in keys if "_" in key]
     measured = {key for key in keys if re.search("cpu|memory|disk|storage|deadline|limit|body", key, re.IGNORECASE)}
     assert {"companionCpuMillicores", "prepareMemoryBytes", "memoryLimitBytes"} <= measured
-    assert all(key.endswith(("Bytes", "Millicores", "Gb", "Seconds")) for key in measured), measured
+    assert all(key.endswith(("Bytes", "Millicores", "Gb", "Seconds", "Percent")) for key in measured), measured
 
 
 def test_a_model_says_what_its_user_will_notice(dev: FleetPlan) -> None:
