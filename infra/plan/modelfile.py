@@ -11,6 +11,7 @@ from infra.problem import Problem, error
 
 INPUT = re.compile(r"\{inputs\.([A-Za-z0-9_]+)\}")
 FROM = re.compile(r"^\s*FROM\s+(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
+HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 LOAD_OPTION = re.compile(r"^\s*PARAMETER\s+(num_ctx|num_gpu|main_gpu|num_batch)\b", re.IGNORECASE | re.MULTILINE)
 """Options that decide how a model is loaded, and with it its memory."""
 
@@ -61,6 +62,10 @@ def _check(name: str, model: Model, text: str) -> Iterator[Problem]:
             here,
             "FROM names a file or an address, and a pod has only what its registry gives it",
             "name a model of a registry, hf.co/USER/MODEL:TAG included",
+        )
+    if HALF_A_CHARACTER.search(text):
+        yield error(
+            here, "it has half of a character (a lone surrogate), which no file can hold", "write the whole one"
         )
     if option := LOAD_OPTION.search(text):
         yield error(

@@ -249,7 +249,10 @@ def _largest_context(inputs: Inputs, drafted: Draft) -> tuple[Resident, int] | N
 def check(planned: Sequence[PoolPlan]) -> Iterator[Problem]:
     """Model definitions beyond what a ConfigMap holds: Kubernetes would refuse it at apply."""
     for pool in planned:
-        needed = sum(len(one.source.encode()) + 2 * len(one.name) + BYTES_OF_A_DEFINITION for one in pool.prepared)
+        needed = sum(
+            len(one.source.encode(errors="replace")) + 2 * len(one.name) + BYTES_OF_A_DEFINITION
+            for one in pool.prepared
+        )
         if pool.nodes is not None and needed > CONFIG_MAP_BYTES:
             yield error(
                 place("pools", pool.name),

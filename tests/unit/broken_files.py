@@ -471,6 +471,13 @@ CASES: tuple[Case, ...] = (
         "/api/tags",
     ),
     Case(
+        "half of a character in what fills a Modelfile",
+        {"models/support-bot/inputs/temperature": "\ud800"},
+        "fleet.models.support-bot.modelfile",
+        "half of a character",
+        "write the whole one",
+    ),
+    Case(
         "a digest of another kind",
         {"models/qwen3:32b/digest": "md5:" + "0" * 64},
         'fleet.models["qwen3:32b"].digest',
