@@ -1,0 +1,166 @@
+"""The policy pack: what each rule stops, what it lets pass, and that the fleet itself breaks none."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.program.conftest import STACKS
+from tests.program.programs import ROOT
+
+FOLDER = ROOT / "policy"
+
+
+def module(name: str, file: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / file)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+rules = module("rules", "rules.py")
+
+
+def service(type_: str, *ports: int, target: Any = 8080, **metadata: Any) -> tuple[str, Any]:
+    spec = {"type": type_, "ports": [{"port": port, "targetPort": target} for port in ports]}
+    return "kubernetes:core/v1:Service", {"metadata": {"name": "x", **metadata}, "spec": spec}
+
+
+def pod(kind: str = "Deployment", name: str = "x", namespace: str = "other", **spec: Any) -> tuple[str, Any]:
+    template = {"spec": {"containers": [{"name": "main", "image": "busybox"}], **spec}}
+    metadata = {"name": name, "namespace": namespace}
+    return f"kubernetes:apps/v1:{kind}", {"metadata": metadata, "spec": {"template": template}}
+
+
+def ingress(service_name: str, port: int = 80, **spec: Any) -> tuple[str, Any]:
+    backend = {"service": {"name": service_name, "port": {"number": port}}}
+    rule = {"http": {"paths": [{"path": "/", "backend": backend}]}}
+    return "kubernetes:networking.k8s.io/v1:Ingress", {"spec": {"rules": [rule], **spec}}
+
+
+def config_map(**data: str) -> tuple[str, Any]:
+    return "kubernetes:core/v1:ConfigMap", {"metadata": {"name": "x"}, "data": data}
+
+
+def cluster(*, protected: bool, **labels: str) -> tuple[str, Any]:
+    return "gcp:container/cluster:Cluster", {"deletionProtection": protected, "resourceLabels": labels}
+
+
+INTERNAL = {"annotations": {"networking.gke.io/load-balancer-type": "Internal"}}
+TLS = [{"secretName": "tls"}]
+OLLAMA = {"name": "o", "image": "ollama/ollama:0.32.15"}
+GATEWAY = "kubernetes:gateway.networking.k8s.io/v1:Gateway"
+
+FAILS: list[tuple[str, tuple[str, Any], str]] = [
+    ("public-door-without-tls", service("LoadBalancer", 80), "dev"),
+    ("public-door-without-tls", service("LoadBalancer", 443, 8080), "dev"),
+    ("public-door-without-tls", ingress("web"), "dev"),
+    ("public-door-without-tls", (GATEWAY, {"spec": {"listeners": [{"name": "a", "protocol": "HTTP"}]}}), "dev"),
+    ("ollama-past-the-router", service("LoadBalancer", 443, target=11434), "dev"),
+    ("ollama-past-the-router", service("NodePort", 11434), "dev"),
+    ("ollama-past-the-router", ingress("ollama-t4", tls=TLS), "dev"),
+    ("ollama-past-the-router", ingress("anything", 11434, tls=TLS), "dev"),
+    ("ollama-past-the-router", pod(containers=[{**OLLAMA, "ports": [{"hostPort": 80}]}]), "dev"),
+    ("ollama-past-the-router", pod(containers=[OLLAMA], hostNetwork=True), "dev"),
+    ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"privileged": True}}]), "dev"),
+    ("privileged-pod", pod(initContainers=[{"name": "a", "securityContext": {"privileged": True}}]), "dev"),
+    ("privileged-pod", pod(hostPID=True), "dev"),
+    ("privileged-pod", pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]), "dev"),
+    ("privileged-pod", pod("DaemonSet", "nvidia-driver-t4", "other", hostPID=True), "dev"),
+    ("privileged-pod", pod("DaemonSet", "not-a-driver", "ollama-drivers", hostPID=True), "dev"),
+    ("secret-in-a-config-map", config_map(api_key="abc"), "dev"),
+    ("secret-in-a-config-map", config_map(file="-----BEGIN RSA PRIVATE KEY-----\nabc"), "dev"),
+    ("secret-in-a-config-map", config_map(**{"key.json": '{"private_key": "abc"}'}), "dev"),
+    ("unprotected-production-cluster", cluster(protected=False), "prod"),
+    ("unprotected-production-cluster", cluster(protected=False), "eu-production"),
+    ("unprotected-production-cluster", cluster(protected=False, env="prod"), "dev"),
+]
+PASSES: list[tuple[str, tuple[str, Any], str]] = [
+    ("public-door-without-tls", service("LoadBalancer", 443), "dev"),
+    ("public-door-without-tls", service("LoadBalancer", 80, **INTERNAL), "dev"),
+    ("public-door-without-tls", service("ClusterIP", 80), "dev"),
+    ("public-door-without-tls", ingress("web", tls=TLS), "dev"),
+    ("public-door-without-tls", (GATEWAY, {"spec": {"listeners": [{"name": "a", "protocol": "HTTPS"}]}}), "dev"),
+    ("ollama-past-the-router", service("ClusterIP", 11434), "dev"),
+    ("ollama-past-the-router", ingress("ollama-router", tls=TLS), "dev"),
+    ("ollama-past-the-router", pod(containers=[OLLAMA]), "dev"),
+    ("privileged-pod", pod(), "dev"),
+    ("privileged-pod", pod("DaemonSet", "nvidia-driver-t4", "ollama-drivers", hostPID=True), "dev"),
+    ("secret-in-a-config-map", config_map(**{"routes.toml": "[routes]\n", "tokens-per-minute": "5"}), "dev"),
+    ("secret-in-a-config-map", config_map(token=""), "dev"),
+    ("unprotected-production-cluster", cluster(protected=True), "prod"),
+    ("unprotected-production-cluster", cluster(protected=False), "dev"),
+    ("unprotected-production-cluster", cluster(protected=False), "reproduction"),
+]
+
+
+def problems(name: str, resource: tuple[str, Any], stack: str) -> list[str]:
+    return list(rules.RULES[name](rules.Resource(*resource, stack)))
+
+
+@pytest.mark.parametrize(("name", "resource", "stack"), FAILS)
+def test_it_stops_with_a_remedy(name: str, resource: tuple[str, Any], stack: str) -> None:
+    found = problems(name, resource, stack)
+    assert found
+    assert all("; " in one for one in found)
+    assert not any("abc" in one for one in found)
+
+
+@pytest.mark.parametrize(("name", "resource", "stack"), PASSES)
+def test_it_lets_pass(name: str, resource: tuple[str, Any], stack: str) -> None:
+    assert problems(name, resource, stack) == []
+
+
+def test_every_rule_has_something_that_fails_and_something_that_passes() -> None:
+    assert {name for name, _, _ in FAILS} == {name for name, _, _ in PASSES} == set(rules.RULES)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_fleet_itself_breaks_no_rule(stack: str, program_of: Any) -> None:
+    for one in json.loads(program_of(stack).known.to_json())["resources"]:
+        resource = rules.Resource(one["type"], one["inputs"], stack)
+        assert [found for rule in rules.RULES.values() for found in rule(resource)] == [], one["name"]
+
+
+@pytest.mark.parametrize("odd", [None, "unknown", 7, [], {"$unknown": True}, {"spec": "x"}, {"spec": {"ports": "x"}}])
+def test_a_value_that_is_not_known_yet_breaks_no_rule(odd: Any) -> None:
+    for type_ in {type_ for _, (type_, _), _ in [*FAILS, *PASSES]}:
+        inputs = {"metadata": odd, "spec": odd, "data": odd, "resourceLabels": odd}
+        for name in set(rules.RULES) - {"public-door-without-tls"}:
+            assert problems(name, (type_, inputs), "prod") == []
+        assert all("Ingress" in one for one in problems("public-door-without-tls", (type_, inputs), "prod"))
+
+
+def test_the_pack_reports_what_the_rules_find() -> None:
+    """With the pack's own environment: pip install -r policy/requirements.txt."""
+    policy = pytest.importorskip(
+        "pulumi_policy", reason="pip install -r policy/requirements.txt, in an environment of its own"
+    )
+    pack = module("policy_pack", "__main__.py")
+    assert {one.name for one in pack.POLICIES} == set(rules.RULES)
+    for name, (type_, inputs), stack in [*FAILS, *PASSES]:
+        found: list[str] = []
+        (one,) = (one for one in pack.POLICIES if one.name == name)
+        args = policy.ResourceValidationArgs(
+            resource_type=type_,
+            props=inputs,
+            urn=f"urn:pulumi:{stack}::ollama-fleet::{type_}::x",
+            name="x",
+            opts=None,
+            provider=None,
+        )
+        one.validate(args, lambda message, _urn=None, found=found: found.append(message))
+        assert found == problems(name, (type_, inputs), stack)
+
+
+def test_the_packs_requirements_name_the_programs_own_pulumi() -> None:
+    own = (ROOT / "pyproject.toml").read_text()
+    pinned = [line for line in (FOLDER / "requirements.txt").read_text().splitlines() if line.startswith("pulumi==")]
+    assert f'"{pinned[0]}"' in own
+    assert Path(FOLDER / "PulumiPolicy.yaml").exists()
