@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.commands import common
+from infra.commands import common, preflight
 from infra.plan.model import FleetPlan
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
@@ -52,6 +52,8 @@ def run(operation: str, arguments: argparse.Namespace) -> int:
         environment.setdefault("PULUMI_K8S_DELETE_UNREACHABLE", "true")
     _logged_in(pulumi, environment, folder)
     _select(pulumi, stack.name, environment, folder)
+    if operation == "up" and plan.cluster is not None and not preflight.allows(plan):
+        return common.ERRORS
     command = [
         pulumi,
         operation,

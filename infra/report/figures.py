@@ -79,9 +79,15 @@ def verdict(plan: FleetPlan) -> str:
     return ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts)
 
 
+def quotas(plan: FleetPlan) -> tuple[str, ...]:
+    """What Google has to grant, by its own names: `NVIDIA_T4_GPUS 2 in us-central1`."""
+    return tuple(f"{quota.name} {quota.needed} in {quota.where}" for quota in plan.quotas)
+
+
 def scope(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
-    """What the plan checked, did not check, and left out of the bill; nothing of it for a plan without pools."""
-    lines = [("checked", plan.checked), ("not checked", plan.not_checked)] if plan.pools else []
+    """Quotas, what the plan checked, did not check, and left out of the bill; nothing of it without pools."""
+    lines = [("quota", quotas(plan))] if plan.quotas else []
+    lines += [("checked", plan.checked), ("not checked", plan.not_checked)] if plan.pools else []
     if plan.cost is not None:
         lines.append(("not counted", plan.cost.not_counted))
     return tuple((title, ", ".join(items)) for title, items in lines if items)

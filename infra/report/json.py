@@ -17,6 +17,7 @@
  "router": {"port": 8080, "routes": "the text of routes.toml", "settings": {...}, ...},
  "cost": {"region": "...", "pricedIn": "...", "date": "2026-06-22", "hoursPerMonth": 730, "lines": [...],
           "base": {"usdPerHour": {...}, "usdPerMonth": {...}}, "total": {...}, "notCounted": ["..."]} or null,
+ "quotas": [{"name": "NVIDIA_T4_GPUS", "where": "us-central1", "needed": 2}],
  "wakeMinutes": {"minimum": 4, "maximum": 6}, "wakeBilledMinutes": 20}
 ```
 

@@ -11,6 +11,7 @@ import pytest
 
 import tools
 from infra.__main__ import main
+from infra.commands import preflight
 
 FLEET: dict[str, Any] = {
     "gke": {"location": "us-central1-c"},
@@ -87,6 +88,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     for name in ("PULUMI_BACKEND_URL", "PULUMI_K8S_DELETE_UNREACHABLE", "STACK"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # nobody asks Google from here, whatever is installed
+    monkeypatch.setitem(sys.modules, "google.api_core.exceptions", None)
     made = Machine(tmp_path / "project", tmp_path / "bin", monkeypatch)
     made.stack(FLEET)
     (made.folder / "Pulumi.yaml").touch()
@@ -98,6 +101,20 @@ def ready(machine: Machine) -> Machine:
     machine.has("pulumi")
     machine.has("gke-gcloud-auth-plugin")
     return machine
+
+
+@pytest.mark.parametrize(
+    ("operation", "status", "runs"), [("up", 1, False), ("preview", 0, True), ("destroy", 0, True)]
+)
+def test_what_preflight_misses_stops_up_alone(ready: Machine, operation: str, status: int, runs: bool) -> None:
+    ready.monkeypatch.setattr(preflight, "allows", lambda _plan: False)
+    assert ready.fleet(operation) == status
+    assert (f'["{operation}"' in ready.log.read_text()) is runs
+
+
+def test_without_googles_clients_up_says_what_it_left_out(ready: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ready.fleet("up") == 0
+    assert "preflight left out" in capsys.readouterr().err
 
 
 def one_error(capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,0 +1,70 @@
+"""`fleet preflight`: do machine and project have what the plan needs? Needs credentials, changes nothing."""
+
+import argparse
+import shutil
+import sys
+
+from infra.catalogue import load
+from infra.commands import common
+from infra.plan.model import FleetPlan
+from infra.preflight import checks
+from infra.preflight.model import Cloud, Finding, State
+from infra.problem import has_errors
+from infra.report.figures import visible
+from infra.stack import UnreadableError
+
+HELP = (
+    "programs, project, billing, APIs, quotas, zones, NAT, prices: asked of Google (needs credentials, changes nothing)"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fleet preflight`."""
+    common.add_stack_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 when nothing is missing; 1 where `up` would fail; 2 without the clients or credentials."""
+    plan = common.plan_of(common.read_stack(arguments))
+    if has_errors(plan.problems):
+        return common.say_errors(plan.problems)
+    found = checks.check(plan, load(), cloud, _find)
+    sys.stdout.write("".join(map(_lines, found)))
+    missing = sum(finding.state is State.MISSING for finding in found)
+    sys.stdout.write(f"\n{missing} missing, {sum(finding.state is State.DOUBT for finding in found)} in doubt\n")
+    return common.ERRORS if missing else common.OK
+
+
+def allows(plan: FleetPlan) -> bool:
+    """Whether `up` may begin: what is missing or in doubt goes to standard error.
+
+    Without Google's clients or credentials it says so and lets pass: Pulumi will find out by itself, later.
+    """
+    try:
+        found = checks.check(plan, load(), cloud, _find)
+    except UnreadableError as left_out:
+        sys.stderr.write(f"preflight left out: {left_out.problem.message}; {left_out.problem.remedy}\n")
+        return True
+    sys.stderr.write("".join(_lines(one) for one in found if one.state in (State.MISSING, State.DOUBT)))
+    return not any(one.state is State.MISSING for one in found)
+
+
+def _find(name: str) -> str | None:
+    if (found := shutil.which(name)) is not None or name != "pulumi":
+        return found
+    from tools import find
+
+    cached = find(name)
+    return str(cached) if cached else None
+
+
+def cloud() -> Cloud:
+    """Google Cloud through its official clients. Raises UnreadableError without them or without credentials."""
+    from infra.commands.google_cloud import GoogleCloud
+
+    return GoogleCloud()
+
+
+def _lines(finding: Finding) -> str:
+    remedy = f"             -> {visible(finding.remedy)}\n" if finding.remedy and finding.state is not State.OK else ""
+    return f"{finding.state:<11}  {visible(finding.subject)}: {visible(finding.message)}\n{remedy}"
