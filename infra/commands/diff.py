@@ -89,6 +89,13 @@ class _Revision:
     def folder(self) -> Path:
         return self.tree / self.inside
 
+    @property
+    def code(self) -> Path:
+        """Where its own program is: the nearest folder upwards that has one."""
+        upwards = [self.folder, *self.folder.parents]
+        inside = upwards[: upwards.index(self.tree) + 1]
+        return next((folder for folder in inside if (folder / "infra" / "__main__.py").is_file()), self.tree)
+
     def has(self, name: str) -> bool:
         return (self.folder / f"Pulumi.{name}.yaml").is_file()
 
@@ -164,7 +171,7 @@ def _by_own_code(name: str, revision: _Revision) -> Any:
     try:
         done = subprocess.run(
             command,
-            cwd=revision.tree,
+            cwd=revision.code,
             env=environment,
             capture_output=True,
             text=True,

@@ -218,8 +218,8 @@ print(json.dumps({"resources": [{
 """
 
 
-def own_code(checkout: Checkout, text: str) -> None:
-    package = checkout.root / "infra"
+def own_code(checkout: Checkout, text: str, below: str = ".") -> None:
+    package = checkout.root / below / "infra"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(text)
@@ -235,6 +235,13 @@ def test_each_revisions_own_code_says_its_resources(checkout: Checkout) -> None:
         ("a100-pool-nodes", "replace", ["nodeConfig.spot"])
     ]
     assert "--code" not in found["notChecked"]
+
+
+def test_a_program_below_the_checkouts_root_is_found(checkout: Checkout) -> None:
+    own_code(checkout, RESOURCES.replace("SPOT", "False"), "fleet")
+    checkout.commit()
+    own_code(checkout, RESOURCES.replace("SPOT", "True"), "fleet")
+    assert [one["action"] for one in checkout.json("--code")["resources"]] == ["replace"]
 
 
 def test_a_base_whose_code_fails_is_said_and_a_head_is_an_error(checkout: Checkout) -> None:
