@@ -378,7 +378,17 @@ def test_json_ends_with_a_newline_and_holds_what_the_contract_names(recording: R
     text = recording.to_json()
     assert text.endswith("}\n")
     (nodes,) = [entry for entry in json.loads(text)["resources"] if entry["type"] == NODE_POOL]
-    assert set(nodes) == {"urn", "type", "name", "parent", "custom", "provider", "options", "inputs"}
+    assert set(nodes) == {
+        "urn",
+        "type",
+        "name",
+        "parent",
+        "custom",
+        "provider",
+        "options",
+        "inputs",
+        "propertyDependencies",
+    }
     assert nodes["options"]["customTimeouts"] == {"create": "45m", "delete": "30m"}
 
 
