@@ -10,8 +10,8 @@ from infra.plan.model import FleetPlan
 from infra.preflight import checks
 from infra.preflight.model import Cloud, Finding, State
 from infra.problem import has_errors
-from infra.report.figures import visible
 from infra.stack import UnreadableError
+from infra.visible import visible
 
 HELP = (
     "programs, project, billing, APIs, quotas, zones, NAT, prices: asked of Google (needs credentials, changes nothing)"
