@@ -20,10 +20,9 @@ from components.driver import Driver, DriverArgs
 from components.node_pool import NodePool, NodePoolArgs
 from components.router import Router, RouterArgs
 from components.server import Server, ServerArgs
-from infra.names import fingerprint
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
 from infra.plan.naming import PREPARE
-from prepare.definitions import script
+from prepare.definitions import scripts, scripts_hash
 
 MOST_DRIVER_PODS = "1000"
 
@@ -56,7 +55,9 @@ def build(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPl
     inside = pulumi.ResourceOptions(parent=fleet, provider=provider, deleted_with=gone_with)
     component = pulumi.ResourceOptions(parent=fleet, providers=[provider], deleted_with=gone_with)
     namespace = _namespace(name, planned.namespace, "restricted", inside)
-    prepare = _prepare(name, namespace, inside)
+    prepare = _prepare(name, namespace, plan.certificates, inside)
+    # before the servers, which read its map
+    router = Router(f"{name}-router", RouterArgs(plan=plan.router, namespace=namespace.metadata.name), opts=component)
     in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
     with_driver = [pool for pool in in_cluster if pool.driver.mode in ("installer", "gke")]
     drivers = _driver_namespace(name, planned, inside) if with_driver else None
@@ -74,12 +75,12 @@ def build(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPl
                 pool=pool,
                 namespace=namespace.metadata.name,
                 prepare_config_map=prepare.metadata.name,
-                prepare_hash=fingerprint(script()),
+                prepare_hash=scripts_hash(),
+                routes_config_map=router.routes,
                 after=[node_pool],
             ),
             opts=component,
         )
-    router = Router(f"{name}-router", RouterArgs(plan=plan.router, namespace=namespace.metadata.name), opts=component)
     return Built(endpoint=router.endpoint, kubeconfig=cluster.kubeconfig)
 
 
@@ -146,11 +147,11 @@ def _namespace(name: str, namespace: str, level: str, opts: pulumi.ResourceOptio
     )
 
 
-def _prepare(name: str, namespace: Namespace, opts: pulumi.ResourceOptions) -> ConfigMap:
-    """The script that brings models into place, once for all pools."""
+def _prepare(name: str, namespace: Namespace, certificates: str, opts: pulumi.ResourceOptions) -> ConfigMap:
+    """The shell that brings models into place, once for all pools, and the CA of the proxy that it meets."""
     return ConfigMap(
         f"{name}-prepare",
         metadata=ObjectMetaArgs(name=PREPARE, namespace=namespace.metadata.name, labels=labels.MANAGED_BY),
-        data={"prepare.sh": script()},
+        data={**scripts(), **({"proxy-ca.pem": certificates} if certificates else {})},
         opts=opts,
     )

@@ -57,6 +57,8 @@ class Router(pulumi.ComponentResource):
 
     service: Service
     endpoint: pulumi.Output[str]
+    routes: pulumi.Output[str]
+    """The name of the ConfigMap that holds the map."""
 
     def __init__(self, name: str, args: RouterArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-fleet:components:Router", name, {}, opts)
@@ -76,6 +78,7 @@ class Router(pulumi.ComponentResource):
             data={maps.ROUTES: plan.routes, facts.FILE: plan.facts},
             opts=child,
         )
+        self.routes = routes.metadata.apply(lambda its: str(its.name))
         files = program()
         its_program = ConfigMap(f"{name}-program", metadata=metadata(ROUTER), data=files, opts=child)
         deployment = Deployment(

@@ -22,6 +22,9 @@ from pulumi_kubernetes.core.v1 import (
     HTTPGetActionArgs,
     LifecycleArgs,
     LifecycleHandlerArgs,
+    PersistentVolumeClaim,
+    PersistentVolumeClaimSpecArgs,
+    PersistentVolumeClaimVolumeSourceArgs,
     PodSecurityContextArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
@@ -35,6 +38,7 @@ from pulumi_kubernetes.core.v1 import (
     ServiceSpecArgs,
     VolumeArgs,
     VolumeMountArgs,
+    VolumeResourceRequirementsArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.networking.v1 import (
@@ -49,12 +53,15 @@ from pulumi_kubernetes.networking.v1 import (
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components import labels
-from infra.plan.model import OLLAMA_PORT, PoolPlan
+from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, PoolPlan
 from prepare.definitions import definitions
 
 HOME = "/ollama"
+STORE = f"{HOME}/models"
 MODELS_FOLDER = "/etc/ollama-fleet/models"
-PREPARE_FOLDER = "/etc/ollama-fleet/prepare"
+ROUTES_FOLDER = "/etc/ollama-fleet/routes"
+OVERRIDE_FOLDER = "/etc/ollama-fleet/override"
+OVERRIDE = "ollama-routes-override"
 USER = 10001
 """Any number but 0: the image names no user, and NVIDIA's device files are open to all."""
 NODE_START_SECONDS = 20 * 60
@@ -72,6 +79,8 @@ class ServerArgs:
     namespace: pulumi.Input[str]
     prepare_config_map: pulumi.Input[str]
     prepare_hash: str
+    routes_config_map: pulumi.Input[str]
+    """The map that the router follows."""
     after: Sequence[pulumi.Resource] = ()
     """What the Deployment waits for: a component's own `depends_on` does not reach its children."""
 
@@ -100,8 +109,12 @@ class Server(pulumi.ComponentResource):
             f"{name}-account", metadata=metadata(workload), automount_service_account_token=False, opts=child
         )
         models = ConfigMap(
-            f"{name}-models", metadata=metadata(pool.names.models), data=definitions(pool.prepared), opts=child
+            f"{name}-models",
+            metadata=metadata(pool.names.models),
+            data=definitions(pool.prepared, pool.elsewhere),
+            opts=child,
         )
+        volume = _volume(name, pool, metadata(pool.names.models), child) if pool.volume_gb else None
         self.service = Service(
             f"{name}-service",
             metadata=metadata(workload),
@@ -147,7 +160,7 @@ class Server(pulumi.ComponentResource):
                             "ollama-fleet/prepare": args.prepare_hash,
                         },
                     ),
-                    spec=_pod(pool, args, account, models),
+                    spec=_pod(pool, args, account, models, volume),
                 ),
             ),
             opts=pulumi.ResourceOptions(
@@ -162,7 +175,27 @@ class Server(pulumi.ComponentResource):
         self.register_outputs({"deployment": self.deployment.metadata.name, "service": self.service.metadata.name})
 
 
-def _pod(pool: PoolPlan, args: ServerArgs, account: ServiceAccount, models: ConfigMap) -> PodSpecArgs:
+def _volume(name: str, pool: PoolPlan, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions) -> PersistentVolumeClaim:
+    # GKE binds it where the first pod lands: waiting for it here would wait for ever while the pool sleeps
+    metadata.annotations = {"pulumi.com/skipAwait": "true"}
+    return PersistentVolumeClaim(
+        f"{name}-volume",
+        metadata=metadata,
+        spec=PersistentVolumeClaimSpecArgs(
+            access_modes=["ReadWriteOnce"],
+            resources=VolumeResourceRequirementsArgs(requests={"storage": f"{pool.volume_gb}G"}),
+        ),
+        opts=opts,
+    )
+
+
+def _pod(
+    pool: PoolPlan,
+    args: ServerArgs,
+    account: ServiceAccount,
+    models: ConfigMap,
+    volume: PersistentVolumeClaim | None,
+) -> PodSpecArgs:
     gpu = bool(pool.gpus_per_replica)
     return PodSpecArgs(
         service_account_name=account.metadata.name,
@@ -186,8 +219,19 @@ def _pod(pool: PoolPlan, args: ServerArgs, account: ServiceAccount, models: Conf
             VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs()),
             VolumeArgs(name="models", config_map=ConfigMapVolumeSourceArgs(name=models.metadata.name)),
             VolumeArgs(name="prepare", config_map=ConfigMapVolumeSourceArgs(name=args.prepare_config_map)),
+            VolumeArgs(name="routes", config_map=ConfigMapVolumeSourceArgs(name=args.routes_config_map)),
+            VolumeArgs(name="override", config_map=ConfigMapVolumeSourceArgs(name=OVERRIDE, optional=True)),
+            *_store(volume),
         ],
     )
+
+
+def _store(volume: PersistentVolumeClaim | None) -> list[VolumeArgs]:
+    """What keeps the models when the pod goes; without one they lie in the pod's own folder."""
+    if volume is None:
+        return []
+    claim = PersistentVolumeClaimVolumeSourceArgs(claim_name=volume.metadata.apply(lambda its: str(its.name)))
+    return [VolumeArgs(name="store", persistent_volume_claim=claim)]
 
 
 def _ollama(pool: PoolPlan) -> ContainerArgs:
@@ -197,18 +241,22 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
     return ContainerArgs(
         name="ollama",
         image=pool.runtime.image,
+        command=_script("serve"),
         ports=[ContainerPortArgs(name="http", container_port=OLLAMA_PORT)],
-        env=_environment(dict(pool.environment)),
+        env=_environment({**pool.environment, **_of_probes(pool)}),
         resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **resources}, limits=resources),
         security_context=_locked_down(),
-        volume_mounts=_mounts(),
+        volume_mounts=_mounts(pool),
+        # the proof of the GPU, once
         startup_probe=ProbeArgs(
-            http_get=HTTPGetActionArgs(path="/", port="http"),
+            exec_=ExecActionArgs(command=_script("started")),
             period_seconds=STARTUP_PERIOD,
+            timeout_seconds=30,
             failure_threshold=pool.startup_threshold,
         ),
+        # a process each time: not as often as a request would be
         readiness_probe=ProbeArgs(
-            http_get=HTTPGetActionArgs(path="/api/version", port="http"), period_seconds=2, failure_threshold=3
+            exec_=ExecActionArgs(command=_script("ready")), period_seconds=5, timeout_seconds=10, failure_threshold=2
         ),
         # patient: a server that loads a model answers late and must not be killed for it
         liveness_probe=ProbeArgs(
@@ -218,26 +266,33 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
             failure_threshold=6,
         ),
         lifecycle=LifecycleArgs(
-            pre_stop=LifecycleHandlerArgs(
-                exec_=ExecActionArgs(
-                    command=["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", "drain", str(pool.drain_limit)]
-                )
-            )
+            pre_stop=LifecycleHandlerArgs(exec_=ExecActionArgs(command=_script("drain", str(pool.drain_limit))))
         ),
     )
 
 
 def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
-    """`init` brings the models into place before the server starts, `watch` later ones into the running server."""
+    """`init` brings the models into place before the server starts, `watch` later ones into the running server.
+
+    `watch` runs in an ordinary container. A native sidecar would start before the server that it needs, outlive it
+    while the pod drains, and ask for Kubernetes 1.29: this one ends with the first signal, and no pull keeps a drain
+    waiting.
+    """
     first = mode == "init"
     cpu, memory = (pool.prepare_cpu, pool.prepare_memory) if first else (pool.companion_cpu, pool.companion_memory)
     return ContainerArgs(
         name="prepare" if first else "companion",
         image=pool.runtime.image,
-        command=["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", mode],
+        command=_script(mode),
         env=_environment(
             {
+                **pool.pull_environment,
+                "FLEET_LOADING": pool.loading,
                 "FLEET_MODELS": MODELS_FOLDER,
+                "FLEET_OVERRIDE": OVERRIDE_FOLDER,
+                "FLEET_POOL": pool.name,
+                "FLEET_PROOF": pool.gpu_proof,
+                "FLEET_ROUTES": ROUTES_FOLDER,
                 "OLLAMA_HOST": f"127.0.0.1:{OLLAMA_PORT}",
                 "OLLAMA_NO_CLOUD": "1",
                 "PULL_DEADLINE": str(pool.pull_deadline),
@@ -248,20 +303,34 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
         ),
         security_context=_locked_down(),
         volume_mounts=[
-            *_mounts(),
+            *_mounts(pool),
             VolumeMountArgs(name="models", mount_path=MODELS_FOLDER, read_only=True),
+            VolumeMountArgs(name="routes", mount_path=ROUTES_FOLDER, read_only=True),
+            VolumeMountArgs(name="override", mount_path=OVERRIDE_FOLDER, read_only=True),
         ],
     )
 
 
+def _script(mode: str, *arguments: str) -> list[str]:
+    return ["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", mode, *arguments]
+
+
+def _of_probes(pool: PoolPlan) -> dict[str, str]:
+    """What the proof of the GPU goes by."""
+    floor = pool.runtime.driver_floor
+    known = {"FLEET_DRIVER_FLOOR": f"{floor[0]} {floor[1]}"} if floor and pool.gpu_proof != "none" else {}
+    return {"FLEET_PROOF": pool.gpu_proof, **known}
+
+
 def _environment(values: dict[str, str]) -> Sequence[EnvVarArgs]:
-    there = {"HOME": HOME, "OLLAMA_MODELS": f"{HOME}/models", **values}
+    there = {"HOME": HOME, "OLLAMA_MODELS": STORE, **values}
     return [EnvVarArgs(name=key, value=value) for key, value in sorted(there.items())]
 
 
-def _mounts() -> list[VolumeMountArgs]:
+def _mounts(pool: PoolPlan) -> list[VolumeMountArgs]:
     return [
         VolumeMountArgs(name="ollama", mount_path=HOME),
+        *([VolumeMountArgs(name="store", mount_path=STORE)] if pool.volume_gb else []),
         VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
         VolumeMountArgs(name="prepare", mount_path=PREPARE_FOLDER, read_only=True),
     ]

@@ -1,33 +1,49 @@
-"""The ConfigMap of a pool's model definitions, and the script that reads it."""
+"""The ConfigMap of a pool's model definitions, and the shell that reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from infra.names import key
+from infra.names import fingerprint, key
 from infra.plan.model import Prepared
 
 LIST = "models.tsv"
+DECLARED = "declared.tsv"
 NO_DIGEST = "-"
+SHELL = Path(__file__).with_name("shell")
 
 
-def definitions(prepared: Sequence[Prepared]) -> dict[str, str]:
-    """The data of the ConfigMap: `models.tsv`, one entry a line in order, and the Modelfiles that it names.
+def definitions(
+    prepared: Sequence[Prepared], elsewhere: Mapping[str, Sequence[Prepared]] | None = None
+) -> dict[str, str]:
+    """The data of a pool's ConfigMap: `models.tsv`, one entry a line in order, and the Modelfiles that it names.
 
-    Equal models give equal data. Raises ValueError for two Modelfiles of one name, since only the last would hold.
+    `declared.tsv` has the steps that would make each model of `elsewhere` here, behind that model's name. Equal models
+    give equal data. Raises ValueError for two Modelfiles of one name, since only the last would hold.
     """
     files: dict[str, str] = {}
-    lines = []
-    for model in prepared:
-        source = model.source
-        if model.action == "create":
-            source = f"{key(model.name)}.modelfile"
-            if source in files:
-                raise ValueError(f"{model.name} has two Modelfiles")
-            files[source] = model.source
-        lines.append("\t".join((model.action, model.name, source, model.digest or NO_DIGEST)) + "\n")
-    return {LIST: "".join(lines), **files}
+    own = [_line(model, files) for model in prepared]
+    others = [
+        f"{name}\t{_line(step, files, prefix='declared-')}"
+        for name, steps in (elsewhere or {}).items()
+        for step in steps
+    ]
+    return {LIST: "".join(own), DECLARED: "".join(others), **files}
 
 
-def script() -> str:
-    """The text of `prepare.sh`."""
-    return Path(__file__).with_name("prepare.sh").read_text(encoding="utf-8")
+def _line(model: Prepared, files: dict[str, str], *, prefix: str = "") -> str:
+    source = model.source or NO_DIGEST
+    if model.action == "create":
+        source = f"{prefix}{key(model.name)}.modelfile"
+        if files.setdefault(source, model.source) != model.source:
+            raise ValueError(f"{model.name} has two Modelfiles")
+    return "\t".join((model.action, model.name, source, model.digest or NO_DIGEST)) + "\n"
+
+
+def scripts() -> dict[str, str]:
+    """Name -> text of the shell that pods mount; `prepare.sh` is the one to call, and it reads the others."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(SHELL.glob("*.sh"))}
+
+
+def scripts_hash() -> str:
+    """Changes when any of the scripts does."""
+    return fingerprint("".join(scripts().values()))

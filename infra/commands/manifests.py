@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from infra.recorder import Recording
 
 HELP = "YAML: every Kubernetes object that the program makes; secrets are placeholders"
-ORDER = ("Namespace", "ResourceQuota", "ServiceAccount", "ConfigMap", "Secret")
+ORDER = ("Namespace", "ResourceQuota", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim")
 """What others need comes first; the rest by kind and name."""
 PLACEHOLDER = "<secret>"
 

@@ -36,6 +36,7 @@ from infra.config.types import (
     Namespace,
     PoolName,
     Quantity,
+    RegistryName,
     ReplicasInput,
     SiteName,
     Url,
@@ -140,9 +141,8 @@ class Pool(Section):
     disk: Quantity | None = None
     """The node's boot disk on GKE."""
     storage: Literal["ephemeral", "node", "volume"] | None = None
-    registry: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[A-Za-z0-9][A-Za-z0-9.:/_-]*$")] | None = (
-        None
-    )
+    registry: RegistryName | None = None
+    """host[/namespace] instead of Ollama's own; none: nothing is fetched, the models are on the volume."""
     pull_deadline: Duration = 3600
     drain_limit: Duration = 120
     verify_gpu: Flag = True
@@ -168,7 +168,8 @@ class Model(Section):
     modelfile: Annotated[str, Field(min_length=1)] | None = None
     inputs: dict[str, InputValue] = {}
     """What fills {inputs.NAME} in the modelfile."""
-    registry: str | None = None
+    registry: RegistryName | None = None
+    """As the pool's, or a name in full: host/namespace/model:tag."""
     vram: Quantity | None = None
     """What the model needs on the GPU, for one that the catalogue does not know."""
     disk: Quantity | None = None
@@ -315,7 +316,9 @@ class Proxy(Section):
 
     https: Url
     no: tuple[str, ...] = ()
+    """Hosts that are reached without it."""
     ca: str | None = None
+    """The proxy's own CA as PEM text: certificates are public."""
 
 
 class Chat(Section):

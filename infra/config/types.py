@@ -253,6 +253,15 @@ Environment = Annotated[dict[str, str], AfterValidator(_environment)]
 Cidr = Annotated[str, AfterValidator(_cidr)]
 KvCache = Literal["f16", "q8_0", "q4_0"]
 
+RegistryName = Annotated[
+    str,
+    Field(max_length=253),
+    _sentence_with_pattern(
+        r"^(https?://)?[A-Za-z0-9][A-Za-z0-9.:/_-]*$",
+        "a registry",
+        "write host, host/namespace or none; http:// before it for plain HTTP",
+    ),
+]
 PoolName = Annotated[
     str,
     Field(max_length=32),

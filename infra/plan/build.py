@@ -18,6 +18,7 @@ from infra.plan import (
     quota,
     router,
     sites,
+    sources,
 )
 from infra.plan.draft import Draft
 from infra.plan.model import FleetPlan
@@ -75,6 +76,7 @@ def build(
     found += pools.check(planned)
     found += naming.check(config)
     found += proposal.check(inputs, drafts)
+    found += sources.check(config, derived)
     found += future.check(config)
     cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
     found += more
@@ -98,6 +100,7 @@ def build(
         cost=bill,
         wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
         wake_billed_minutes=catalogue.gke.wake.billed_minutes,
+        certificates=config.proxy.ca or "" if config.proxy else "",
         problems=tidy(found),
         quotas=quota.build(catalogue, cluster_plan, planned),
         checked=checked,

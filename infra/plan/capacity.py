@@ -77,6 +77,12 @@ def smallest_disk(catalogue: Catalogue, needed: int, *, start: int) -> int | Non
     return next((size for size in sizes if usable_disk(size, catalogue.gke.node) >= needed), None)
 
 
+def volume(models: int) -> int:
+    """GB of a volume for `models` bytes: a model is there twice while a changed one arrives, and 5 % are lost."""
+    largest_step = 10
+    return max(10, -(-int(models * 1.5 / 10**9) // largest_step) * largest_step)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Load:
     """What one replica of a pool asks of its node."""

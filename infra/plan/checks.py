@@ -26,6 +26,11 @@ PLANNED_ENVIRONMENT = {
     "OLLAMA_KV_CACHE_TYPE": "kvCache",
     "OLLAMA_VULKAN": "",
     "OLLAMA_NO_CLOUD": "",
+    "OLLAMA_NOPRUNE": "storage",
+    "OLLAMA_ORIGINS": "",
+    "HTTPS_PROXY": "",
+    "NO_PROXY": "",
+    "SSL_CERT_DIR": "",
 }
 """Variables that the plan sets, and the key of the file that decides each."""
 
@@ -126,12 +131,6 @@ def options(name: str, pool: Pool, gpu: Gpu) -> Iterator[Problem]:
             place("pools", name, "env", variable),
             f"the plan sets {variable}, and its memory figures depend on it",
             f"write {key}: at the pool instead" if key else "take it out",
-        )
-    if pool.storage == "volume" and pool.replicas.max > 1:
-        yield error(
-            place("pools", name, "storage"),
-            f"a volume has one writer, and the pool has up to {pool.replicas.max} replicas",
-            "write one replica, or storage: ephemeral",
         )
     if gpu.compute is None:
         yield from _options_without_gpu(name, pool)

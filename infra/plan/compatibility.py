@@ -134,6 +134,16 @@ def _against_floors(
     return Judgement(outcome=Outcome.VULKAN if slowly else Outcome.CPU, reason=reason)
 
 
+def driver_floor(catalogue: Catalogue, gpu: Gpu, image: Image | None, reference: str) -> tuple[int, str] | None:
+    """The highest floor that holds for an image on a card, and since which Ollama it does."""
+    version = image_version(image, reference)
+    if gpu.compute is None or image is None or not image.official or version is None:
+        return None
+    floors = [one for one in catalogue.releases.floors if _applies(one, numbers(version), gpu.compute_capability)]
+    highest = max(floors, key=lambda floor: floor.driver, default=None)
+    return (highest.driver, highest.since) if highest else None
+
+
 def driver(catalogue: Catalogue, pool: Pool, gpu: Gpu) -> DriverPlan:
     """The driver of a pool: the file's word, else the card's own default; at sites what the host has."""
     if gpu.compute is None:
@@ -185,6 +195,7 @@ def runtime(
             outcome=judgement.outcome,
             missing_routes=image.missing_routes if image else (),
             assumed=theirs and pool.image is None,
+            driver_floor=driver_floor(catalogue, gpu, image, reference),
         ),
         judgement,
     )

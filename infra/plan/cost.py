@@ -8,6 +8,8 @@ from infra.plan.model import ClusterPlan, CostLine, CostPlan, Money, PoolPlan
 from infra.problem import Problem, error, warning
 
 REFERENCE_REGION = "us-central1"
+VOLUME_TYPE = "pd-balanced"
+"""Of GKE's default StorageClass, standard-rwo."""
 
 
 def region(location: str) -> str:
@@ -91,6 +93,11 @@ def build(
         )
         for pool in pools
         if pool.nodes is not None and pool.nodes.hourly is not None
+    ]
+    lines += [
+        CostLine(title=f"{pool.name} volume", pool=pool.name, hourly=Money(minimum=hourly, maximum=hourly))
+        for pool in pools
+        if pool.volume_gb and (hourly := disk_hourly(catalogue, cluster.location, VOLUME_TYPE, pool.volume_gb))
     ]
     unpriced = [pool.name for pool in pools if pool.nodes is not None and pool.nodes.hourly is None]
     plan = CostPlan(

@@ -12,11 +12,9 @@ from infra.problem import Problem, error, warning
 UNUSED_OF_POOL = (
     "hold_for",
     "hold_limit",
-    "registry",
     "runtime_class",
     "scaling",
     "schedule",
-    "verify_gpu",
     "wake",
 )
 UNUSED_OF_ROUTER = ("client_options", "max_body", "origins", "tls")
@@ -138,17 +136,13 @@ def _sites(config: FleetConfig) -> Iterator[Problem]:
 
 def _unused(config: FleetConfig) -> Iterator[str]:
     """Places of keys that stand in the file and that nothing acts on, whatever their value."""
-    for section in ("proxy", "chat", "monitoring", "load_test"):
+    for section in ("chat", "monitoring", "load_test"):
         if getattr(config, section) is not None:
             yield from _written(config, (section,))
     yield from _written(config, ("keda",))
     yield from _written(config.router, UNUSED_OF_ROUTER, "router")
     for name, pool in sorted(config.pools.items()):
         yield from _written(pool, UNUSED_OF_POOL, "pools", name)
-        if pool.site is None and pool.storage in ("node", "volume"):
-            yield place("pools", name, "storage")
-    for name, model in sorted(config.models.items()):
-        yield from _written(model, ("registry",), "models", name)
     for name, site in sorted(config.sites.items()):
         yield from _written(site, ("ca",), "sites", name)
         for node, entry in sorted(site.nodes.items()):

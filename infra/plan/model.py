@@ -18,6 +18,8 @@ from infra.problem import Problem
 OLLAMA_PORT = 11434
 CONFIG_MAP_BYTES = 2**20
 """What a ConfigMap holds (pkg/apis/core/validation of Kubernetes 1.34.1, 2026-11-21)."""
+PREPARE_FOLDER = "/etc/ollama-fleet/prepare"
+"""Where the shell that prepares models is mounted, and the CA of a proxy."""
 
 
 class Outcome(StrEnum):
@@ -133,6 +135,8 @@ class Runtime:
     missing_routes: tuple[str, ...] = ()
     assumed: bool = False
     """Nobody said what runs at endpoints: the plan reckons with the default."""
+    driver_floor: tuple[int, str] | None = None
+    """The least driver branch for it on this card, and the Ollama since which that holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +171,12 @@ class Prepared:
     """A model that must be in place before a pod of the pool is ready: pulled, created from a Modelfile, or copied."""
 
     name: str
-    action: Literal["pull", "create", "copy"]
+    action: Literal["pull", "create", "copy", "verify"]
+    """`verify` fetches nothing: the model is on the volume already."""
     source: str = ""
     """The registry's name for a pull, the Modelfile's text for a create, the copied model for a copy."""
     digest: str | None = None
+    """Of the manifest; of the weights for a create from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +206,8 @@ class PoolPlan:
     memory: GpuMemory
     residents: tuple[Resident, ...]
     prepared: tuple[Prepared, ...]
+    elsewhere: Mapping[str, tuple[Prepared, ...]]
+    """The fleet's other models and how each is made: a hand edit of the map may route them here."""
     driver: DriverPlan
     runtime: Runtime
     nodes: Nodes | None
@@ -208,6 +216,10 @@ class PoolPlan:
     storage: Literal["ephemeral", "node", "volume"]
     leave_together: int
     """How many replicas a drain may take at once: those of one machine, since elsewhere there is no room for them."""
+    volume_gb: int
+    """Of the pool's volume; 0 without one."""
+    gpu_proof: Literal["none", "start", "always"]
+    """Whether a pod has to prove that its models run on the GPU: never, before it is ready, and then all the time."""
     context: int
     parallel: int
     cpu_request: int
@@ -220,6 +232,9 @@ class PoolPlan:
     model_storage: int
     """Bytes that the models of one replica take on disk."""
     environment: Mapping[str, str]
+    """Of the server."""
+    pull_environment: Mapping[str, str]
+    """Of whoever reaches a registry: the proxy."""
     pull_deadline: int
     drain_limit: int
     startup_threshold: int
@@ -419,6 +434,8 @@ class FleetPlan:
     cost: CostPlan | None
     wake_minutes: tuple[float, float]
     wake_billed_minutes: float
+    certificates: str
+    """The CA of the proxy in PEM form, if there is one."""
     problems: tuple[Problem, ...]
     quotas: tuple[Quota, ...] = ()
     """Needed at the maximum of replicas."""

@@ -1,7 +1,7 @@
 """Modelfiles at planning time: inputs filled in, and what they are derived from."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -57,12 +57,15 @@ def _check(name: str, model: Model, text: str) -> Iterator[Problem]:
     base = FROM.search(text)
     if not base:
         yield error(here, "the Modelfile has no FROM", "begin it with FROM and a model, for instance FROM llama3.2:3b")
-    elif Derived(text=text, base=base[1]).base_is_file:
+    elif (made := Derived(text=text, base=base[1])).base_is_file and not made.base.startswith("./"):
         yield error(
             here,
-            "FROM names a file or an address, and a pod has only what its registry gives it",
-            "name a model of a registry, hf.co/USER/MODEL:TAG included",
+            "FROM names an address or a path outside the pool's own files",
+            "write ./FILE.gguf for one in the folder models/files of the pool's volume, or name a model of a registry, "
+            "hf.co/USER/MODEL:TAG included",
         )
+    elif made.base_is_file and ".." in made.base.split("/"):
+        yield error(here, "FROM leaves the folder of the pool's own files", "write ./FILE.gguf")
     if HALF_A_CHARACTER.search(text):
         yield error(
             here, "it has half of a character (a lone surrogate), which no file can hold", "write the whole one"
@@ -75,7 +78,7 @@ def _check(name: str, model: Model, text: str) -> Iterator[Problem]:
             if option[1].lower() == "num_ctx"
             else "take it out",
         )
-    if model.digest is not None:
+    if model.digest is not None and not (base and Derived(text=text, base=base[1]).base_is_file):
         yield error(
             place("models", name, "digest"),
             "a digest pins what is pulled, and this model is made from its Modelfile",
@@ -132,6 +135,18 @@ def root(name: str, derived: Mapping[str, Derived]) -> str:
         base = derived[name].base
         name = by_name.get(canonical_model(base), base)
     return name
+
+
+def made_from(name: str, derived: Mapping[str, Derived], declared: Collection[str]) -> list[str]:
+    """`name` behind everything declared that it is made from, in the order in which it can be made."""
+    by_name = {canonical_model(model): model for model in declared}
+    chain = [name]
+    while chain[-1] in derived and (base := by_name.get(canonical_model(derived[chain[-1]].base))) not in (
+        None,
+        *chain,
+    ):
+        chain.append(str(base))
+    return chain[::-1]
 
 
 def in_order(names: list[str], derived: Mapping[str, Derived]) -> list[str]:

@@ -203,7 +203,8 @@ def _limits(catalogue: Catalogue, gpu: str) -> list[int]:
 
 def _disk(catalogue: Catalogue, name: str, pool: Pool, load: Load, replicas_per_node: int) -> tuple[int, list[Problem]]:
     server, facts = catalogue.gke.server, catalogue.gke.node
-    needed = load.image + load.models * replicas_per_node + int(server.disk_overhead_gb * 10**9)
+    models = 0 if pool.storage == "volume" else load.models * replicas_per_node
+    needed = load.image + models + int(server.disk_overhead_gb * 10**9)
     if pool.disk is not None:
         size = pool.disk // GIB
         if size <= LARGEST_DISK_GIB and usable_disk(size, facts) >= needed:

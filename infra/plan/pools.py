@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from infra.catalogue.types import Catalogue, Gpu
-from infra.config import FleetConfig, Pool, place
+from infra.config import FleetConfig, Model, Pool, place
 from infra.names import canonical_model
 from infra.plan import (
     capacity,
@@ -15,12 +16,14 @@ from infra.plan import (
     naming,
     placement,
     routes,
+    sources,
 )
 from infra.plan.capacity import Load
 from infra.plan.draft import Draft
 from infra.plan.model import (
     CONFIG_MAP_BYTES,
     OLLAMA_PORT,
+    PREPARE_FOLDER,
     Nodes,
     PoolPlan,
     Prepared,
@@ -136,6 +139,8 @@ def finish(
         )
     else:
         share = capacity.Allocatable(cpu=drafted.load.cpu, memory=drafted.load.memory)
+    storage = sources.storage(pool)
+    pulling = sources.environment(inputs.config.proxy, PREPARE_FOLDER)
     judged = drafted.memory
     if drafted.gpu.compute is None:
         judged = memory.judge(
@@ -153,12 +158,15 @@ def finish(
         memory=judged,
         residents=drafted.residents,
         prepared=drafted.prepared,
+        elsewhere=elsewhere(inputs, name, [one.model for one in drafted.residents]),
         driver=drafted.driver,
         runtime=drafted.runtime,
         nodes=machines,
         placements=placements,
         loading="together" if drafted.together else "onDemand",
-        storage=pool.storage or ("ephemeral" if pool.site is None else "node"),
+        storage=storage,
+        volume_gb=capacity.volume(drafted.load.models) if storage == "volume" and pool.site is None else 0,
+        gpu_proof=_gpu_proof(inputs, drafted),
         leave_together=max(
             [machines.replicas_per_node] if machines else [one.replicas for one in placements], default=1
         ),
@@ -171,7 +179,8 @@ def finish(
         companion_cpu=server.companion_cpu_millis,
         companion_memory=server.companion_memory_mib * memory.MIB,
         model_storage=drafted.load.models,
-        environment=dict(sorted(_environment(inputs, drafted).items())),
+        environment=dict(sorted((_environment(inputs, drafted) | pulling).items())),
+        pull_environment=pulling,
         pull_deadline=pool.pull_deadline,
         drain_limit=pool.drain_limit,
         startup_threshold=pool.startup_threshold,
@@ -182,27 +191,62 @@ def finish(
 
 
 def prepare(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:
-    """What must be in place on a pool, in the order in which it can be made.
-
-    A model whose context is not what the server would give it is made again under its own name with `num_ctx`.
-    """
-    config, derived = inputs.config, inputs.derived
-    server_context = placement.pool_context(inputs.catalogue, config, pool)
-    for name in modelfile.in_order(list(models), derived):
-        if name not in derived:
-            yield Prepared(name=name, action="pull", source=name, digest=config.models[name].digest)
-        context, facts = inputs.contexts[name], inputs.known[name].facts
-        differs = context != min(server_context, facts.max_context if facts else server_context)
-        option = f"PARAMETER num_ctx {context}\n" if differs else ""
-        if name in derived:
-            yield Prepared(name=name, action="create", source=derived[name].text + option)
-        elif option:
-            yield Prepared(name=name, action="create", source=f"FROM {name}\n{option}")
+    """What must be in place on a pool, in the order in which it can be made."""
+    yield from _made(inputs, pool, modelfile.in_order(list(models), inputs.derived))
     there = {canonical_model(name): name for name in models}
-    for alias, entry in sorted(config.aliases.items()):
+    for alias, entry in sorted(inputs.config.aliases.items()):
         for target in sorted(entry.targets):
             if canonical_model(target) in there:
                 yield Prepared(name=alias, action="copy", source=there[canonical_model(target)])
+
+
+def elsewhere(inputs: Inputs, pool: str, models: Sequence[str]) -> Mapping[str, tuple[Prepared, ...]]:
+    """How each model that is not routed to the pool would be made on it."""
+    return {
+        name: tuple(_made(inputs, pool, modelfile.made_from(name, inputs.derived, inputs.known)))
+        for name in sorted(set(inputs.known) - set(models))
+    }
+
+
+def _made(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:
+    """The steps for `models`, which stand in order.
+
+    A model whose context is not what the server would give it is made again under its own name with `num_ctx`.
+    """
+    config, derived, entry = inputs.config, inputs.derived, inputs.config.pools[pool]
+    server_context = placement.pool_context(inputs.catalogue, config, pool)
+    there = {canonical_model(name) for name in models}
+    for name in models:
+        made = derived.get(name)
+        declared = config.models[name]
+        if made is None:
+            yield _fetched(entry, declared, name)
+        elif not made.base_is_file and canonical_model(made.base) not in there:
+            # nobody asks for it by its name: it is there for what is made from it
+            there.add(canonical_model(made.base))
+            yield _fetched(entry, None, made.base)
+        context, facts = inputs.contexts[name], inputs.known[name].facts
+        differs = context != min(server_context, facts.max_context if facts else server_context)
+        option = f"PARAMETER num_ctx {context}\n" if differs else ""
+        if made is not None:
+            yield Prepared(name=name, action="create", source=made.text + option, digest=declared.digest)
+        elif option:
+            yield Prepared(name=name, action="create", source=f"FROM {name}\n{option}")
+
+
+def _fetched(pool: Pool, model: Model | None, name: str) -> Prepared:
+    digest = model.digest if model else None
+    source = sources.source(pool, model, name)
+    if source is None:
+        return Prepared(name=name, action="verify", digest=digest)
+    return Prepared(name=name, action="pull", source=source, digest=digest)
+
+
+def _gpu_proof(inputs: Inputs, drafted: Draft) -> Literal["none", "start", "always"]:
+    if drafted.gpu.compute is None or not drafted.pool.verify_gpu:
+        return "none"
+    # with other options of a client a model may well stand partly on the CPU, and the pod is none the worse for it
+    return "always" if inputs.config.router.client_options == "refuse" else "start"
 
 
 def _environment(inputs: Inputs, drafted: Draft) -> dict[str, str]:
@@ -222,6 +266,10 @@ def _environment(inputs: Inputs, drafted: Draft) -> dict[str, str]:
         # (ollama#16908); without it the fall to the CPU is seen
         "OLLAMA_VULKAN": "0",
         "OLLAMA_NO_CLOUD": "1",
+        # the pages that may ask through a browser; none listed leaves Ollama's own, localhost
+        **({"OLLAMA_ORIGINS": ",".join(origins)} if (origins := inputs.config.router.origins) else {}),
+        # the blobs that a second server on the node is fetching belong to no model yet
+        **({"OLLAMA_NOPRUNE": "1"} if sources.storage(pool) == "node" else {}),
     }
 
 

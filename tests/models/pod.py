@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from signal import SIGKILL, SIGTERM
 from typing import Any
 
 from infra.plan.model import Prepared
-from prepare import definitions, script
+from prepare import definitions, scripts
 from tests.models.registry import Registry
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -78,30 +78,39 @@ class Pod:
         self.root = root
         self.port = free_port()
         self.store = root / "models"
-        self.script = root / "prepare.sh"
+        self.script = root / "shell" / "prepare.sh"
         self.within: tuple[str, ...] = ()
         """A command that runs the script, for a file system of the test's own."""
         self._lists = root / "definitions"
         self._number = 0
-        for folder in (root / "home", root / "tmp", root / "bin", self._lists):
+        for folder in (root / "home", root / "tmp", root / "bin", root / "shell", self._lists):
             folder.mkdir(parents=True)
-        self.script.write_text(script(), encoding="utf-8")
+        for name, text in scripts().items():
+            (root / "shell" / name).write_text(text, encoding="utf-8")
         (root / "bin" / "ollama").symlink_to(ollama)
 
-    def mount(self, *prepared: Prepared) -> None:
-        """Mount this list, by the symlink swap of the kubelet."""
+    def mount(self, *prepared: Prepared, elsewhere: Mapping[str, Sequence[Prepared]] | None = None) -> None:
+        """Mount this list, and how the models of other pools are made."""
+        self._swap(self._lists, definitions(prepared, elsewhere))
+
+    def route(self, text: str, *, override: str | None = None) -> None:
+        """Mount this map, and this override of it."""
+        self._swap(self.root / "routes", {"routes.toml": text})
+        self._swap(self.root / "override", {} if override is None else {"routes.toml": override})
+
+    def _swap(self, folder: Path, data: Mapping[str, str]) -> None:
+        """As the kubelet does it: a new folder, then the symlink ..data to it."""
         self._number += 1
-        fresh = self._lists / f"..{self._number}"
-        fresh.mkdir()
-        data = definitions(prepared)
+        fresh = folder / f"..{self._number}"
+        fresh.mkdir(parents=True)
         for name, text in data.items():
             (fresh / name).write_text(text, encoding="utf-8")
-            if not (self._lists / name).is_symlink():
-                (self._lists / name).symlink_to(f"..data/{name}")
-        link = self._lists / "..new"
+            if not (folder / name).is_symlink():
+                (folder / name).symlink_to(f"..data/{name}")
+        link = folder / "..new"
         link.symlink_to(fresh.name)
-        link.replace(self._lists / "..data")
-        for old in self._lists.iterdir():
+        link.replace(folder / "..data")
+        for old in folder.iterdir():
             if old.is_symlink() and old.name not in {"..data", *data}:
                 old.unlink()
 
@@ -121,6 +130,9 @@ class Pod:
             "OLLAMA_CONTEXT_LENGTH": "256",
             "OLLAMA_NO_CLOUD": "1",
             "FLEET_MODELS": str(self._lists),
+            "FLEET_ROUTES": f"{self.root}/routes",
+            "FLEET_OVERRIDE": f"{self.root}/override",
+            "FLEET_POOL": "t4",
             "TERMINATION_LOG": f"{self.root}/termination-log",
             "PULL_DEADLINE": "30",
             "PULL_TRIES": "2",
@@ -137,6 +149,13 @@ class Pod:
             code = run.process.wait(60)
         message = self.termination_log.read_text() if self.termination_log.exists() else ""
         return Ended(code, run.output, message, time.monotonic() - start)
+
+    def probe(self, mode: str, **more: str) -> Ended:
+        """A probe of the server, to its end."""
+        with self.running(mode, **more) as run:
+            code = run.process.wait(30)
+        message = self.termination_log.read_text() if self.termination_log.exists() else ""
+        return Ended(code, run.output, message, 0)
 
     @property
     def termination_log(self) -> Path:
@@ -158,7 +177,7 @@ class Pod:
     @contextmanager
     def serving(self) -> Iterator["Server"]:
         """The pod's server, ended with the block."""
-        run = Running([self.root / "bin" / "ollama", "serve"], self.environment(), self.root / "server.log")
+        run = Running(["sh", self.script, "serve"], self.environment(), self.root / "server.log")
         server = Server(self.port, run)
         try:
             wait_until(server.answers, 20, run)
@@ -195,8 +214,8 @@ class Server:
     def loaded_context(self, model: str) -> int:
         return next(int(one["context_length"]) for one in self.ask("/api/ps")["models"] if one["name"] == model)
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def ask(self, path: str, body: dict[str, Any] | None = None, *, empty: bool = False) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
         with _opener.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=20) as reply:
-            answer: dict[str, Any] = json.load(reply)
+            answer: dict[str, Any] = {} if empty else json.load(reply)
             return answer

@@ -1,5 +1,6 @@
 """What of prepare.sh needs no Ollama: its style, its draining, and the words it finds for what Ollama says."""
 
+import re
 import socket
 import subprocess
 import time
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from infra.plan.model import Prepared
-from prepare import script
+from prepare import scripts
+from prepare.definitions import SHELL
 from tests.models.pod import Pod, free_port
 
 # It says what a case gives it to a pull, and otherwise what a server's client says.
@@ -30,7 +32,9 @@ def stand_in(tmp_path: Path) -> Pod:
 
 
 def test_shellcheck_finds_nothing(shellcheck: str) -> None:
-    done = subprocess.run([shellcheck, "-s", "sh", "-"], input=script(), capture_output=True, text=True, check=False)
+    # from the script that is called: what another file sets is known then
+    command = [shellcheck, "--external-sources", "--check-sourced", "-s", "sh", "prepare/shell/prepare.sh"]
+    done = subprocess.run(command, cwd=SHELL.parents[1], capture_output=True, text=True, check=False)
     assert done.stdout == ""
 
 
@@ -84,11 +88,16 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(stand_in:
 
 
 @pytest.mark.parametrize("arguments", [(), ("inti",), ("drain",), ("drain", "soon")])
-def test_wrong_arguments_are_answered_with_the_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:
-    path = tmp_path / "prepare.sh"
-    path.write_text(script())
-    done = subprocess.run(["sh", path, *arguments], capture_output=True, text=True, check=False, timeout=10)
-    assert (done.returncode, done.stderr) == (2, "usage: prepare.sh init | watch | drain LIMIT\n")
+def test_wrong_arguments_are_answered_with_the_usage(arguments: tuple[str, ...]) -> None:
+    command = ["sh", SHELL / "prepare.sh", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    usage = "usage: prepare.sh init | serve | watch | started | ready | drain LIMIT\n"
+    assert (done.returncode, done.stderr) == (2, usage)
+
+
+def test_every_script_that_is_read_is_mounted_and_none_is_left_over() -> None:
+    read = re.findall(r'^\. "\$here/(.*)"$', scripts()["prepare.sh"], re.MULTILINE)
+    assert sorted([*read, "prepare.sh"]) == sorted(scripts())
 
 
 def test_draining_ends_when_the_last_peer_has_gone_and_at_the_limit(stand_in: Pod) -> None:

@@ -30,14 +30,22 @@ UBUNTU: dict[str, Any] = {
             "drainLimit": "5m",
             "pullDeadline": "2h",
         },
+        "cpu": {"gpu": "none", "storage": "volume", "registry": "http://registry.lan:5000/mirror", "verifyGpu": False},
+    },
+    "proxy": {
+        "https": "http://proxy.lan:3128",
+        "no": ["registry.lan"],
+        "ca": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
     },
     "models": {
         "llama3.1:8b": ["l4", "a100"],
+        "llama3.2:1b": {"pools": ["cpu"], "digest": "ab" * 32},
         "helper": {"pools": ["l4"], "modelfile": "FROM llama3.1:8b\nPARAMETER temperature 0.1\n"},
     },
     "aliases": {"default": "llama3.1:8b"},
 }
-"""What no example has: two GPUs a node, Ubuntu's driver, another namespace, labels, a Modelfile in the cluster."""
+"""What no example has: two GPUs a node, Ubuntu's driver, another namespace, labels, a Modelfile in the cluster, a pool
+without GPU on a volume, a proxy with a CA of its own."""
 
 HERE: dict[str, dict[str, Any]] = {"uncommon": UBUNTU}
 

@@ -97,6 +97,14 @@ def touched(before: Recording, after: Recording) -> set[str]:
     }
 
 
+def differing(before: Recording, after: Recording, name: str) -> set[str]:
+    """The keys of a ConfigMap that differ."""
+    old, new = (
+        next(one.inputs["data"] for one in run.of_type(CONFIG_MAP) if one.name == name) for run in (before, after)
+    )
+    return {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+
+
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_change_of_models_leaves_every_pod_and_every_node_untouched(change: Change, before: Recording) -> None:
     after = changed(change)
@@ -111,10 +119,11 @@ def test_a_change_of_models_leaves_every_pod_and_every_node_untouched(change: Ch
 def test_a_change_of_models_reaches_the_router_and_the_pools_that_it_is_about(
     change: Change, before: Recording
 ) -> None:
-    names = touched(before, changed(change))
-    assert "fleet-router-routes" in names
-    assert "t4-server-models" in names
-    assert ("a100-server-models" in names) == (change in (move, turn_an_alias))
+    after = changed(change)
+    assert "fleet-router-routes" in touched(before, after)
+    # every pool knows how the others' models are made; what it has to have is its own list
+    assert "models.tsv" in differing(before, after, "t4-server-models")
+    assert ("models.tsv" in differing(before, after, "a100-server-models")) == (change in (move, turn_an_alias))
 
 
 def image(fleet: dict[str, Any]) -> None:
@@ -153,5 +162,9 @@ def test_a_new_pool_touches_no_other(before: Recording) -> None:
         fleet["pools"]["l4"] = {"gpu": "l4"}
         fleet["models"]["llama3.2:1b"] = ["l4"]
 
-    names = touched(before, changed(another))
-    assert {name for name in names if not name.startswith("l4-")} == {"fleet-router-routes"}
+    after = changed(another)
+    others = {name for name in touched(before, after) if not name.startswith("l4-")}
+    servers = {name for name in others if name.endswith("-server-models")}
+    assert others - servers == {"fleet-router-routes"}
+    # they learn how the new pool's model is made, and bring nothing
+    assert all(differing(before, after, name) == {"declared.tsv"} for name in servers)

@@ -78,7 +78,12 @@ def test_manifests_can_be_applied_from_top_to_bottom(stack: str, program_of: Any
         needs = [
             ("ConfigMap", volume["configMap"]["name"])
             for volume in spec.get("volumes", [])
-            if not volume.get("configMap", {"optional": True}).get("optional")
+            if "configMap" in volume and not volume["configMap"].get("optional")
+        ]
+        needs += [
+            ("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+            for volume in spec.get("volumes", [])
+            if "persistentVolumeClaim" in volume
         ]
         if "serviceAccountName" in spec:
             needs.append(("ServiceAccount", spec["serviceAccountName"]))

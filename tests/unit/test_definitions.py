@@ -5,7 +5,7 @@ import re
 import pytest
 
 from infra.plan.model import Prepared
-from prepare import definitions, script
+from prepare import definitions, scripts
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -21,7 +21,8 @@ def test_every_entry_is_a_line_of_four_fields_in_the_plans_order() -> None:
     assert data == {
         "models.tsv": f"pull\tllama3.1:8b\tllama3.1:8b\t{DIGEST}\n"
         "pull\ttiny\thttp://registry.lan:5000/library/tiny:latest\t-\n"
-        "copy\tgpt-4\tllama3.1:8b\t-\n"
+        "copy\tgpt-4\tllama3.1:8b\t-\n",
+        "declared.tsv": "",
     }
 
 
@@ -44,7 +45,7 @@ def test_a_modelfile_becomes_a_file_that_its_line_names() -> None:
 )
 def test_every_key_is_one_that_a_config_map_accepts(name: str) -> None:
     data = definitions([Prepared(name=name, action="create", source="FROM tiny\n")])
-    assert len(data) == 2
+    assert len(data) == 3
     for key in data:
         assert re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key)
 
@@ -52,7 +53,9 @@ def test_every_key_is_one_that_a_config_map_accepts(name: str) -> None:
 def test_names_that_look_alike_as_keys_keep_their_own_modelfiles() -> None:
     names = ["a/b:c", "a-b:c", "a:b-c", "A/b:c"]
     data = definitions([Prepared(name=name, action="create", source=f"FROM tiny\n# {name}\n") for name in names])
-    assert sorted(text.split("# ")[1].strip() for key, text in data.items() if key != "models.tsv") == sorted(names)
+    assert sorted(text.split("# ")[1].strip() for key, text in data.items() if not key.endswith(".tsv")) == sorted(
+        names
+    )
 
 
 def test_two_modelfiles_of_one_name_are_refused() -> None:
@@ -65,9 +68,21 @@ def test_two_modelfiles_of_one_name_are_refused() -> None:
 
 
 def test_a_pool_without_models_has_an_empty_list() -> None:
-    assert definitions([]) == {"models.tsv": ""}
+    assert definitions([]) == {"models.tsv": "", "declared.tsv": ""}
 
 
-def test_the_script_is_a_posix_shell_script_with_unix_line_ends() -> None:
-    assert script().startswith("#!/bin/sh\n")
-    assert "\r" not in script()
+def test_the_models_of_other_pools_stand_beside_the_list_with_the_steps_that_make_them() -> None:
+    tiny = Prepared(name="tiny", action="pull", source="tiny", digest=DIGEST)
+    bot = Prepared(name="bot", action="create", source="FROM tiny\n")
+    own = Prepared(name="bot", action="create", source="FROM tiny\nPARAMETER num_ctx 512\n")
+    assert definitions([own], {"bot": [tiny, bot]}) == {
+        "models.tsv": "create\tbot\tbot.modelfile\t-\n",
+        "declared.tsv": f"bot\tpull\ttiny\ttiny\t{DIGEST}\nbot\tcreate\tbot\tdeclared-bot.modelfile\t-\n",
+        "bot.modelfile": own.source,
+        "declared-bot.modelfile": bot.source,
+    }
+
+
+def test_the_scripts_are_posix_shell_with_unix_line_ends() -> None:
+    assert scripts()["prepare.sh"].startswith("#!/bin/sh\n")
+    assert not any("\r" in text for text in scripts().values())

@@ -40,7 +40,7 @@ def test_options_hidden_in_an_input_are_seen(problems_of: Problems) -> None:
 def test_what_is_made_from_another_is_made_after_it(plan_of: Plan) -> None:
     plan = plan_of(fleet(a={"modelfile": "FROM b"}, b={"modelfile": "FROM c"}, c={"modelfile": "FROM llama3.2:1b"}))
     assert not errors(plan.problems)
-    assert [one.name for one in plan.pool("t4").prepared] == ["c", "b", "a"]
+    assert [one.name for one in plan.pool("t4").prepared] == ["llama3.2:1b", "c", "b", "a"]
     assert sum(one.shares is None for one in plan.pool("t4").residents) == 1
 
 
@@ -59,7 +59,7 @@ def test_a_base_with_figures_of_its_own_lends_them(plan_of: Plan) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", ["PARAMETER x 1", "FROM ./x.gguf", "FROM llama3.2:3b\nPARAMETER num_ctx 1", "FROM bot"]
+    "broken", ["PARAMETER x 1", "FROM /x.gguf", "FROM llama3.2:3b\nPARAMETER num_ctx 1", "FROM bot"]
 )
 def test_a_broken_modelfile_is_one_error_and_none_for_what_stands_on_it(problems_of: Problems, broken: str) -> None:
     found = errors(problems_of(fleet(bot={"modelfile": broken}, child={"modelfile": "FROM bot"})))

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from infra.plan.model import OLLAMA_PORT
+from prepare import scripts
 from router.program import program
 from tests.program.rules.view import (
     ACCOUNT,
@@ -21,6 +22,7 @@ from tests.program.rules.view import (
     ROUTER_POD,
     SERVICE,
     SERVICE_ACCOUNT,
+    VOLUME_CLAIM,
     Complaints,
     View,
     at,
@@ -227,18 +229,40 @@ def every_map_holds_what_is_read_from_it_and_is_below_a_mebibyte(view: View) -> 
     yield from expect(view.named(CONFIG_MAP, "fleet-router-routes"), {"data": wanted})
     yield from expect(view.named(CONFIG_MAP, "fleet-router-program"), {"data": program()})
     script = (view.named(CONFIG_MAP, "fleet-prepare") or view.resources[0]).inputs.get("data") or {}
-    if not str(script.get("prepare.sh", "")).startswith("#!/bin/sh"):
-        yield "there is no script"
+    certificates = {"proxy-ca.pem": view.plan.certificates} if view.plan.certificates else {}
+    if script != {**scripts(), **certificates}:
+        yield f"pods find {sorted(script)}"
     for pool in view.pools:
         models = view.server(pool, CONFIG_MAP, "models")
         data = (models.inputs.get("data") if models else None) or {}
         lines = [line.split("\t") for line in data.get("models.tsv", "").splitlines()]
+        others = [line.split("\t")[1:] for line in data.get("declared.tsv", "x\tnone\tnone").splitlines()]
+        if [(one[0], one[1]) for one in others] != [(o.action, o.name) for s in pool.elsewhere.values() for o in s]:
+            yield f"{pool.name} would make {others}"
         wanted = [(one.action, one.name) for one in pool.prepared]
         if [tuple(fields[:2]) for fields in lines] != wanted:
             yield f"{pool.name} is to prepare {lines}"
-        files = {fields[2] for fields in lines if fields[0] == "create"}
-        if set(data) - {"models.tsv"} != files or not all(data.get(name) for name in files):
+        files = {fields[2] for fields in [*lines, *others] if fields[0] == "create"}
+        if set(data) - {"models.tsv", "declared.tsv"} != files or not all(data.get(name) for name in files):
             yield f"{pool.name} misses Modelfiles: {files} of {sorted(data)}"
+
+
+@rule
+def a_pool_with_a_volume_has_one_that_holds_its_models_and_waits_for_its_pod(view: View) -> Complaints:
+    wanted = {f"{pool.name}-server-volume": pool for pool in view.pools if pool.volume_gb}
+    if {one.name for one in view.all(VOLUME_CLAIM)} != set(wanted):
+        yield f"the volumes of {sorted(wanted)} are not what is there"
+    for name, pool in wanted.items():
+        yield from expect(
+            view.named(VOLUME_CLAIM, name),
+            {
+                "metadata.name": pool.names.models,
+                "metadata.labels": {**MANAGED_BY, **_server_pod(pool.name)},
+                "metadata.annotations": {"pulumi.com/skipAwait": "true"},
+                "spec.accessModes": ["ReadWriteOnce"],
+                "spec.resources.requests.storage": f"{pool.volume_gb}G",
+            },
+        )
 
 
 @rule

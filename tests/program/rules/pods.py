@@ -160,13 +160,23 @@ def servers_ask_for_what_the_plan_says(view: View) -> Complaints:
 def a_server_runs_in_the_planned_environment(view: View) -> Complaints:
     for pod, pool in view.servers:
         home = {"HOME": "/ollama", "OLLAMA_MODELS": "/ollama/models"}
+        floor = pool.runtime.driver_floor
+        probes = {"FLEET_PROOF": pool.gpu_proof}
+        if floor and pool.gpu_proof != "none":
+            probes["FLEET_DRIVER_FLOOR"] = f"{floor[0]} {floor[1]}"
         beside = {
+            **pool.pull_environment,
+            "FLEET_LOADING": pool.loading,
+            "FLEET_OVERRIDE": "/etc/ollama-fleet/override",
+            "FLEET_POOL": pool.name,
+            "FLEET_PROOF": pool.gpu_proof,
+            "FLEET_ROUTES": "/etc/ollama-fleet/routes",
             "FLEET_MODELS": MODELS,
             "OLLAMA_HOST": f"127.0.0.1:{OLLAMA_PORT}",
             "OLLAMA_NO_CLOUD": "1",
             "PULL_DEADLINE": str(pool.pull_deadline),
         }
-        for name, wanted in (("ollama", dict(pool.environment)), ("prepare", beside), ("companion", beside)):
+        for name, wanted in (("ollama", {**pool.environment, **probes}), ("prepare", beside), ("companion", beside)):
             found = {one.get("name"): one.get("value") for one in pod.container(name).get("env") or []}
             if found != {**home, **wanted}:
                 yield f"{pod.name}/{name} has {set(found.items()) ^ set({**home, **wanted}.items())}"
@@ -175,7 +185,7 @@ def a_server_runs_in_the_planned_environment(view: View) -> Complaints:
 @rule
 def models_are_brought_before_the_server_beside_it_and_drained_after_it(view: View) -> Complaints:
     for pod, pool in view.servers:
-        for name, mode in (("prepare", "init"), ("companion", "watch")):
+        for name, mode in (("prepare", "init"), ("companion", "watch"), ("ollama", "serve")):
             if pod.container(name).get("command") != ["/bin/sh", SCRIPT, mode]:
                 yield f"{pod.name}/{name} runs {pod.container(name).get('command')}"
         if [one.get("name") for one in pod.spec.get("initContainers") or []] != ["prepare"]:
@@ -194,10 +204,19 @@ def every_container_of_a_server_sees_the_models_and_the_script(view: View) -> Co
             "/ollama": {"name": "ollama", "emptyDir": {}},
             "/tmp": {"name": "tmp", "emptyDir": {}},
             "/etc/ollama-fleet/prepare": {"name": "prepare", "configMap": {"name": "ollama-prepare"}},
+        }
+        if pool.volume_gb:
+            mounted["/ollama/models"] = {"name": "store", "persistentVolumeClaim": {"claimName": pool.names.models}}
+        beside = {
             MODELS: {"name": "models", "configMap": {"name": pool.names.models}},
+            "/etc/ollama-fleet/routes": {"name": "routes", "configMap": {"name": "ollama-routes"}},
+            "/etc/ollama-fleet/override": {
+                "name": "override",
+                "configMap": {"name": "ollama-routes-override", "optional": True},
+            },
         }
         for container in pod.containers:
-            wanted = {path: one for path, one in mounted.items() if path != MODELS or container.get("name") != "ollama"}
+            wanted = mounted if container.get("name") == "ollama" else {**mounted, **beside}
             yield from _mounts(pod.name, pod.spec, container, wanted)
 
 
@@ -284,11 +303,21 @@ def probes_ask_what_the_server_answers_and_have_patience(view: View) -> Complain
             yield f"{pod.name} is killed after {at(server, 'livenessProbe')}"
         if (at(server, "livenessProbe.timeoutSeconds") or 0) < 10:
             yield f"{pod.name} has no time to answer"
-        if (at(server, "readinessProbe.periodSeconds"), at(server, "readinessProbe.failureThreshold")) != (2, 3):
+        if at(server, "livenessProbe.httpGet") != {"path": "/", "port": "http"}:
+            yield f"{pod.name} livenessProbe asks {at(server, 'livenessProbe.httpGet')}"
+
+
+@rule
+def the_script_says_when_a_server_is_started_and_ready(view: View) -> Complaints:
+    for pod, _ in view.servers:
+        server = pod.container("ollama")
+        for probe, mode, seconds in (("startupProbe", "started", 30), ("readinessProbe", "ready", 10)):
+            if at(server, f"{probe}.exec.command") != ["/bin/sh", SCRIPT, mode]:
+                yield f"{pod.name} {probe} asks {at(server, f'{probe}.exec.command')}"
+            if at(server, f"{probe}.timeoutSeconds") != seconds:
+                yield f"{pod.name} {probe} waits {at(server, f'{probe}.timeoutSeconds')}"
+        if (at(server, "readinessProbe.periodSeconds"), at(server, "readinessProbe.failureThreshold")) != (5, 2):
             yield f"{pod.name} leaves the door late: {at(server, 'readinessProbe')}"
-        for probe, path in (("startupProbe", "/"), ("livenessProbe", "/"), ("readinessProbe", "/api/version")):
-            if at(server, f"{probe}.httpGet") != {"path": path, "port": "http"}:
-                yield f"{pod.name} {probe} asks {at(server, f'{probe}.httpGet')}"
 
 
 @rule

@@ -1,0 +1,71 @@
+# shellcheck shell=sh
+# Where Ollama keeps a model, whether all of it is there, and who may write.
+
+# $manifest: the file in which Ollama keeps the manifest of model $1.
+locate() {
+    locate_name=${1#http://}
+    locate_model=${locate_name##*/}
+    locate_host=registry.ollama.ai locate_namespace=library locate_tag=latest
+    case $locate_model in *:*) locate_tag=${locate_model##*:} locate_model=${locate_model%:*} ;; esac
+    case $locate_name in
+    */*)
+        locate_before=${locate_name%/*}
+        locate_namespace=${locate_before##*/}
+        case $locate_before in */*) locate_host=${locate_before%/*} ;; esac
+        ;;
+    esac
+    manifest=$store/manifests/$locate_host/$locate_namespace/$locate_model/$locate_tag
+    # Ollama finds a model whatever the case of its letters, and keeps the case that it met first.
+    if [ ! -f "$manifest" ] && [ -d "$store/manifests" ]; then
+        locate_found=$(find "$store/manifests" -mindepth 4 -maxdepth 4 -type f -ipath "$manifest" 2>/dev/null | head -n 1)
+        manifest=${locate_found:-$manifest}
+    fi
+}
+
+# The name under which a model is kept as it was pulled, when a `create` of the same name is laid over it: so a restart
+# can compare the pinned digest, and a changed or dropped context starts from the original, all without the registry.
+# The name has to be one that Ollama lists, or it would prune the blobs.
+as_pulled() {
+    locate "$1"
+    printf 'as-pulled.%s/%s/%s:%s' "$locate_host" "$locate_namespace" "$locate_model" "$locate_tag"
+}
+
+digest_of() { [ -f "$1" ] && sha256sum <"$1" | cut -c 1-64; }
+
+# Whether manifest file $1 is there with all its blobs in full length, at digest $2 unless that is -.
+in_place() {
+    [ -s "$1" ] || return 1
+    [ "$2" = - ] || [ "$(digest_of "$1")" = "$2" ] || return 1
+    # Ollama writes manifests in place: one that a crash cut short names no weights.
+    grep -q 'vnd\.ollama\.image\.\(model\|tensor\)' "$1" || return 1
+    grep -o '"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*' "$1" | sed 's/.*sha256://; s/","size":/ /' |
+        while read -r blob size; do
+            [ -f "$store/blobs/sha256-$blob" ] && [ "$(wc -c <"$store/blobs/sha256-$blob")" -eq "$size" ] || exit 1
+        done
+}
+
+# The blob of weights behind manifest file $1: two names with one blob are loaded once.
+weights_of() {
+    grep -o 'vnd\.ollama\.image\.model","digest":"sha256:[0-9a-f]\{64\}' "$1" 2>/dev/null | sed 's/.*sha256://' | head -n 1
+}
+
+# What Ollama calls the model of manifest file $1 (a path below manifests/).
+called() {
+    called_tag=${1##*/}
+    called_rest=${1%/*}
+    called_rest=${called_rest#registry.ollama.ai/}
+    printf '%s:%s' "${called_rest#library/}" "$called_tag"
+}
+
+# Kilobytes that are free for models.
+free_space() { df -Pk "$store" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
+
+# One writer at a time: pods of one node may share a store, and Ollama knows no lock between processes. The kernel lets
+# go of this one when its holder ends, however it ends.
+try_lock() {
+    mkdir -p "$notes" 2>/dev/null && { exec 9>"$notes/lock"; } 2>/dev/null || return 0 # full or read-only: said where it matters
+    command -v flock >/dev/null || return 0
+    flock -n 9
+}
+
+unlock() { exec 9>&-; }
