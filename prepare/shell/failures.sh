@@ -12,6 +12,7 @@ kind_of() {
     case $1 in
     *'no space left on device'* | *'quota exceeded'*) echo "$DISK_FULL" ;;
     *'manifest: 412'* | *'newer version of Ollama'*) echo "$TOO_OLD" ;;
+    *proxyconnect* | *'Proxy Authentication Required'* | *': Forbidden' | *': Bad Gateway') echo "$TLS" ;;
     *x509:* | *tls:* | *certificate* | *'HTTP response to HTTPS client'*) echo "$TLS" ;;
     *'no such host'* | *'dial tcp: lookup '* | *'name resolution'*) echo "$NAME_RESOLUTION" ;;
     *': 401'* | *': 403'* | *unauthorized* | *'access denied'*) echo "$DENIED" ;;
@@ -28,7 +29,13 @@ explain() {
     case $1 in
     "$NOT_REACHABLE") why="registry not reachable for $2: $3" ;;
     "$NAME_RESOLUTION") why="the name of the registry does not resolve for $2: $3" ;;
-    "$TLS") why="TLS to the registry failed for $2 (a proxy's CA missing, or plain HTTP without http://): $3" ;;
+    "$TLS")
+        case $3 in
+        *x509:* | *tls:* | *certificate* | *'HTTP response'*) ;;
+        *) why="the proxy does not let $2 through: $3" && return ;;
+        esac
+        why="TLS to the registry failed for $2 (a proxy's CA missing, or plain HTTP without http://): $3"
+        ;;
     "$DENIED") why="the registry refuses $2: $3" ;;
     "$UNKNOWN_MODEL") why="the registry does not know $2: check its name and tag" ;;
     "$DISK_FULL") why="disk full at $store while bringing $2: $3" ;;

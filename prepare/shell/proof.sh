@@ -37,7 +37,7 @@ spilled() {
     ask 10 ps || return 1
     spilled_line=$(plain | grep -E '[1-9][0-9]*%(/[0-9]+%)? CPU' | head -n 1)
     [ -n "$spilled_line" ] || return 1
-    why="model ${spilled_line%% *} runs $(printf '%s' "$spilled_line" | sed -E 's/.*[^0-9]([0-9]+)%(\/[0-9]+%)? CPU.*/\1/') % on the CPU"
+    why="model ${spilled_line%% *} runs $(printf '%s' "$spilled_line" | sed -E 's|.*[^0-9/]([0-9]+)%(/[0-9]+%)? CPU.*|\1|') % on the CPU"
 }
 
 # The verdict on the GPU: 0 proven, 1 not known yet, 2 refuted. $why says it.

@@ -21,8 +21,8 @@ has_room() {
         function kilobytes(number, unit) {
             return number * (unit == "TB" ? 1e9 : unit == "GB" ? 1e6 : unit == "MB" ? 1e3 : unit == "KB" ? 1 : 0.001)
         }
-        match($0, /[0-9.]+ [KMGT]?B\/[0-9.]+ [KMGT]?B/) {
-            split(substr($0, RSTART, RLENGTH), part, /[ \/]/)
+        match($0, /[0-9.]+ [KMGT]?B\/ *[0-9.]+ [KMGT]?B/) {
+            split(substr($0, RSTART, RLENGTH), part, /[ \/]+/)
             left = kilobytes(part[3], part[4]) - kilobytes(part[1], part[2])
         }
         END { printf "%d", left }')

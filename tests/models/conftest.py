@@ -40,11 +40,13 @@ def shellcheck() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def small_disk() -> tuple[str, ...]:
-    """A command that runs another one with $OLLAMA_MODELS on a file system of 300 KiB, seen by nobody else."""
+@pytest.fixture
+def small_disk(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """A command that runs another one with $OLLAMA_MODELS on a file system of 300 KiB, or as much as the test's
+    parameter says, seen by nobody else."""
     unshare = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--mount", "--map-root-user")
-    mount = 'mkdir -p "$OLLAMA_MODELS" && mount -t tmpfs -o size=300k none "$OLLAMA_MODELS" && exec "$@"'
+    size = getattr(request, "param", "300k")
+    mount = f'mkdir -p "$OLLAMA_MODELS" && mount -t tmpfs -o size={size} none "$OLLAMA_MODELS" && exec "$@"'
     command = (*unshare, "sh", "-c", mount, "sh")
     environment = {**os.environ, "OLLAMA_MODELS": "/tmp"}
     tried = shutil.which("unshare") and subprocess.run([*command, "true"], env=environment, check=False, timeout=10)

@@ -76,14 +76,16 @@ class Pod:
 
     def __init__(self, root: Path, ollama: Path) -> None:
         self.root = root
+        self.ollama = ollama
         self.port = free_port()
         self.store = root / "models"
+        self.state = root / "home" / "fleet"
         self.script = root / "shell" / "prepare.sh"
         self.within: tuple[str, ...] = ()
         """A command that runs the script, for a file system of the test's own."""
         self._lists = root / "definitions"
         self._number = 0
-        for folder in (root / "home", root / "tmp", root / "bin", root / "shell", self._lists):
+        for folder in (root / "home", root / "tmp", root / "bin", root / "shell", self.state, self._lists):
             folder.mkdir(parents=True)
         for name, text in scripts().items():
             (root / "shell" / name).write_text(text, encoding="utf-8")

@@ -8,6 +8,7 @@ there. So the registry is 127.0.0.1 and its blobs lie on localhost, both on one 
 import hashlib
 import json
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,11 @@ class Registry:
     """Answers instead of manifests: status and body."""
     stalled: set[str] = field(default_factory=set)
     """Blobs of which only the first half is sent; then the connection stays open."""
+    stalls_after: int | None = None
+    """Bytes of each answer before it stalls; left out, the half."""
+    tls: ssl.SSLContext | None = None
+    blobs_at: str = ""
+    """Where the redirects lead; left out, here under another name."""
     requests: list[str] = field(default_factory=list)
     bytes_sent: int = 0
     ended: threading.Event = field(default_factory=threading.Event)
@@ -81,6 +87,8 @@ class Registry:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.daemon_threads = True
+        if self.tls is not None:
+            server.socket = self.tls.wrap_socket(server.socket, server_side=True)
         self.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
@@ -110,7 +118,9 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
         elif (found := re.fullmatch(r"/v2/.+/blobs/(sha256:\w+)", self.path)) and found[1] in registry.blobs:
-            self._answer(307, b"", {"Location": f"http://localhost:{registry.port}/data/{found[1]}"})
+            self._answer(
+                307, b"", {"Location": f"{registry.blobs_at or f'http://localhost:{registry.port}'}/data/{found[1]}"}
+            )
         elif (found := re.fullmatch(r"/data/(sha256:\w+)", self.path)) and found[1] in registry.blobs:
             self._blob(found[1])
         else:
@@ -128,7 +138,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if self.command == "GET":
-            sent = data[: len(data) // 2] if stalls else data
+            stop = len(data) // 2 if self.serves.stalls_after is None else self.serves.stalls_after
+            sent = data[:stop] if stalls else data
             self.wfile.write(sent)
             self.serves.bytes_sent += len(sent)
         if stalls:
