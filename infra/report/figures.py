@@ -62,6 +62,15 @@ def cluster(plan: FleetPlan) -> str:
     )
 
 
+def storage(plan: FleetPlan) -> str:
+    """What losing a pod downloads again, and what a volume keeps; empty where neither is decided here."""
+    own = [pool for pool in plan.pools if pool.site is None and pool.model_storage]
+    lost = [f"{pool.name} {ollama_size(pool.model_storage)}" for pool in own if pool.storage == "ephemeral"]
+    kept = [f"{pool.name} on {pool.volume_gb} GB" for pool in own if pool.volume_gb]
+    parts = [f"a new pod downloads {', '.join(lost)}"] if lost else []
+    return "; ".join([*parts, *([f"a volume keeps {', '.join(kept)}"] if kept else [])])
+
+
 def base(plan: FleetPlan, joint: str = "..") -> str:
     """What stands without any pool, item by item with USD per month; empty where nothing does."""
     lines = [line for line in plan.cost.lines if line.pool is None] if plan.cost else []

@@ -78,6 +78,6 @@ def test_of_two_pods_that_share_a_store_one_waits_and_downloads_nothing(
             registry.forget_requests()
             first.stop()
             assert other.process.wait(30) == 0, other.output
-    assert registry.bytes_sent < 0.6 * len(weights)
+    assert registry.bytes_sent < len(weights) + 2000
     with second.serving() as server:
         assert server.chat("tiny")["done"]
