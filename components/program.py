@@ -8,6 +8,7 @@ import pulumi
 from pulumi.runtime.config import is_config_secret
 
 from components.fleet import Fleet, FleetArgs
+from infra import lockfile
 from infra import stack as stacks
 from infra.plan.build import decide
 from infra.plan.model import FleetPlan
@@ -17,12 +18,12 @@ from infra.problem import Problem, Severity, error, has_errors
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main() -> None:
+def main(folder: Path = ROOT) -> None:
     """Registers everything and exports endpoint, kubeconfig, the plan's summary and the commands to try.
 
     Raises pulumi.RunError, which Pulumi shows without a traceback, for a plan with errors.
     """
-    plan = plan_of_config()
+    plan = plan_of_config(folder)
     for problem in plan.problems:
         if problem.severity is Severity.WARNING:
             pulumi.log.warn(line(problem))
@@ -37,8 +38,8 @@ def main() -> None:
     pulumi.export("commands", commands(plan))
 
 
-def plan_of_config() -> FleetPlan:
-    """The plan of the running stack. Raises pulumi.RunError for a config that cannot be read."""
+def plan_of_config(folder: Path) -> FleetPlan:
+    """The plan of the running stack, with the lock in `folder`. Raises pulumi.RunError for a config not to be read."""
     if is_config_secret(stacks.KEY):
         raise pulumi.RunError(
             refusal(
@@ -53,7 +54,8 @@ def plan_of_config() -> FleetPlan:
         )
     try:
         raw: Any = pulumi.Config("ollama-fleet").require_object("fleet")
-        fleet = stacks.extended(raw, ROOT)
+        fleet = stacks.extended(raw, folder)
+        lock = lockfile.read(folder)
     except stacks.UnreadableError as unreadable:
         raise pulumi.RunError(refusal([unreadable.problem])) from None
     except pulumi.ConfigTypeError:
@@ -64,7 +66,7 @@ def plan_of_config() -> FleetPlan:
         raise pulumi.RunError(
             refusal([error(stacks.KEY, "the stack has no such config", "copy Pulumi.dev.yaml to Pulumi.<stack>.yaml")])
         ) from None
-    return decide(fleet, stack=pulumi.get_stack(), project=pulumi.Config("gcp").get("project"))
+    return decide(fleet, stack=pulumi.get_stack(), project=pulumi.Config("gcp").get("project"), lock=lock)
 
 
 def line(problem: Problem) -> str:

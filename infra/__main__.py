@@ -7,7 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-COMMANDS = ("plan", "diff", "schema", "resources", "manifests", "local", "preflight", "preview", "up", "destroy")
+COMMANDS = (
+    "plan",
+    "diff",
+    "add",
+    "pin",
+    "schema",
+    "resources",
+    "manifests",
+    "local",
+    "preflight",
+    "preview",
+    "up",
+    "destroy",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

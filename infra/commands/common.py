@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from infra import lockfile
 from infra import stack as stacks
 from infra.plan.build import decide
 from infra.plan.model import FleetPlan
@@ -50,4 +51,4 @@ def read_stack(arguments: argparse.Namespace) -> stacks.Stack:
 
 def plan_of(stack: stacks.Stack) -> FleetPlan:
     """The plan of a stack, with the problems of reading it."""
-    return decide(stack.fleet, stack=stack.name, project=stack.project)
+    return decide(stack.fleet, stack=stack.name, project=stack.project, lock=lockfile.read(stack.path.parent))

@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from infra import stack as stacks
@@ -44,7 +45,7 @@ def of(stack: stacks.Stack) -> Recording:
     for name in [name for name in os.environ if name.startswith("PULUMI_K8S_")]:
         del os.environ[name]
     return record(
-        main,
+        partial(main, stack.path.parent),
         project=PROJECT,
         stack=stack.name,
         config={**settings, stacks.KEY: json.dumps(stack.fleet)},

@@ -21,18 +21,26 @@ from infra.plan import (
     sources,
 )
 from infra.plan.draft import Draft
+from infra.plan.lock import Lock, apply
 from infra.plan.model import FleetPlan
 from infra.problem import Problem
 
 
-def decide(fleet: object, *, stack: str, project: str | None, catalogue: Catalogue | None = None) -> FleetPlan:
-    """The plan of a fleet object as YAML or Pulumi hands it over, with every problem of reading it.
+def decide(
+    fleet: object,
+    *,
+    stack: str,
+    project: str | None,
+    catalogue: Catalogue | None = None,
+    lock: Lock | None = None,
+) -> FleetPlan:
+    """The plan of a fleet object as YAML or Pulumi hands it over, and of what was locked for it.
 
-    Never raises: of a file that cannot be understood the plan is empty but for its problems.
+    It has every problem of reading it. Never raises: of a file that cannot be understood the plan is empty but for its problems.
     """
     parsed = parse(fleet)
     config = parsed.config or FleetConfig()
-    return build(config, stack=stack, project=project, problems=parsed.problems, catalogue=catalogue)
+    return build(config, stack=stack, project=project, problems=parsed.problems, catalogue=catalogue, lock=lock)
 
 
 def build(
@@ -42,12 +50,14 @@ def build(
     project: str | None,
     problems: tuple[Problem, ...] = (),
     catalogue: Catalogue | None = None,
+    lock: Lock | None = None,
 ) -> FleetPlan:
-    """The plan of a file. `problems` are those of reading it; the plan carries them with its own, errors first.
+    """The plan of a file and of what was locked for it.
 
-    Never raises for anything that a file can say: what cannot be decided is a problem, and the rest is decided.
+    `problems` are those of reading it; the plan carries them with its own, errors first. Never raises for anything that
+    a file can say: what cannot be decided is a problem, and the rest is decided.
     """
-    catalogue = catalogue or load()
+    catalogue, config = apply(catalogue or load(), config, lock or Lock())
     found: list[Problem] = list(problems)
 
     derived, more = modelfile.derive(config)

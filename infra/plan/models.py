@@ -52,7 +52,7 @@ def _unpinned(plans: Sequence[ModelPlan]) -> list[Problem]:
         warning(
             place("models"),
             f"{len(loose)} of {len(plans)} not pinned to a digest: what a tag stands for may change between two pods",
-            "write digest: <64 hex digits> at each, as GET /api/tags of a server that has it shows it",
+            "fleet pin writes them down, or write digest: <64 hex digits> at each",
         )
     ]
 

@@ -1,0 +1,91 @@
+"""`fleet add MODEL --pool P`: a line in the stack file, and what the registry says of the model in fleet.lock.toml."""
+
+import argparse
+import sys
+
+from infra import lockfile, registry
+from infra import stack as stacks
+from infra.commands import common, pin
+from infra.config import FleetConfig, parse
+from infra.config.references import one_of
+from infra.names import canonical_model
+from infra.plan.lock import Lock
+from infra.plan.sources import source
+from infra.problem import error, has_errors
+
+HELP = "add a model to a pool: one line in the stack file, its shape, size and digest in fleet.lock.toml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fleet add`."""
+    common.add_stack_option(parser)
+    parser.add_argument("model", metavar="MODEL", help="as `ollama pull` takes it")
+    parser.add_argument("--pool", metavar="POOL", help="where it is served; left out where the file has one pool only")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0; 1 where the model, the pool or the registry does not allow it: then nothing is written."""
+    stack = common.read_stack(arguments)
+    parsed = parse(stack.fleet)
+    config = parsed.config
+    if config is None or has_errors(parsed.problems):
+        return common.say_errors(parsed.problems)
+    name, pools = arguments.model, frozenset(config.pools)
+    pool = arguments.pool or (next(iter(pools)) if len(pools) == 1 else None)
+    if pool not in pools:
+        common.say(
+            error(
+                "--pool", f"there is no pool {pool}" if pool else "no pool is named", one_of(pool or "", pools, "pools")
+            )
+        )
+        return common.ERRORS
+    if canonical_model(name) in {canonical_model(one) for one in [*config.models, *config.aliases]}:
+        common.say(error("MODEL", f"{name} is in the file already", "edit its list of pools there"))
+        return common.ERRORS
+    return _add(stack, config, name, pool)
+
+
+def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
+    wanted = source(config.pools[pool], None, name)
+    if wanted is None:
+        common.say(error("--pool", f"pool {pool} has registry: none, so there is nothing to read", "write the line"))
+        return common.ERRORS
+    try:
+        text = with_model(stack.path.read_text(encoding="utf-8"), name, pool)
+        found = registry.find(wanted)
+        head = registry.header(found, wanted)
+    except registry.RegistryError as failure:
+        common.say(error("MODEL", str(failure), "nothing was written"))
+        return common.ERRORS
+    entry = pin.pin(found, None).model_copy(update=vars(head))
+    folder = stack.path.parent
+    lockfile.write(folder, Lock(models={**lockfile.read(folder).models, name: entry}))
+    stack.path.write_text(text, encoding="utf-8")
+    sys.stdout.write(
+        f"{name}  {entry.size_gb:.1f} GB  {head.quantization}  context {head.max_context}  {found.digest[:12]}\n"
+        f"written: {stack.path.name}, {lockfile.NAME}; next: fleet plan --stack {stack.name}\n"
+    )
+    return common.OK
+
+
+def with_model(text: str, name: str, pool: str) -> str:
+    """The stack file with one more line, before the first model; not a byte of the rest changes.
+
+    Raises UnreadableError for a file that has no block of models.
+    """
+    from ruamel.yaml import YAML
+
+    loaded = YAML().load(text)
+    models = (loaded.get("config") or {}).get(stacks.KEY, {}).get("models")
+    if not models or models.fa.flow_style():
+        raise stacks.UnreadableError(
+            error(
+                "fleet.models",
+                "the file has no block of models to add a line to",
+                f"write models: and below it {name}: [{pool}]",
+            )
+        )
+    line, column = models.lc.key(next(iter(models)))
+    lines = text.splitlines(keepends=True)
+    lines.insert(line, f"{' ' * column}{name}: [{pool}]\n")
+    return "".join(lines)

@@ -1,0 +1,75 @@
+"""`fleet pin`: what tags stand for today, written into fleet.lock.toml. Asks the registries, changes no stack file."""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+from infra import lockfile, registry
+from infra.commands import common
+from infra.config import FleetConfig, parse
+from infra.names import canonical_model
+from infra.plan.lock import Lock, Locked
+from infra.plan.sources import source
+from infra.problem import error, has_errors
+
+HELP = "write down which digest each tag stands for today, so that all pods serve the same"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `fleet pin`."""
+    common.add_stack_option(parser)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a pin is missing or behind")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0; 1 with errors in the file, a registry that does not answer, or (--check) a pin that is missing or behind."""
+    stack = common.read_stack(arguments)
+    folder = stack.path.parent
+    parsed = parse(stack.fleet)
+    if parsed.config is None or has_errors(parsed.problems):
+        return common.say_errors(parsed.problems)
+    lock = lockfile.read(folder)
+    entries = dict(lock.models)
+    status = common.OK
+    for name, wanted in sources(parsed.config).items():
+        locked = next((one for known, one in entries.items() if canonical_model(known) == canonical_model(name)), None)
+        pinned = parsed.config.models[name].digest or (locked.digest if locked else None)
+        try:
+            found = registry.find(wanted)
+        except registry.RegistryError as failure:
+            common.say(error(f"fleet.models.{name}", str(failure), "mend it, and run fleet pin again"))
+            status = common.ERRORS
+            continue
+        state = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
+        sys.stdout.write(f"{name}  {found.digest[:12]}  {state}\n")
+        if arguments.check:
+            status = status if state == "unchanged" else common.ERRORS
+        elif parsed.config.models[name].digest is None:
+            entries[name] = pin(found, locked if state != "moved" else None)
+    if not arguments.check:
+        lockfile.write(folder, Lock(models=entries))
+    return status
+
+
+def sources(config: FleetConfig) -> dict[str, str]:
+    """Model -> what is pulled for it, for those that are."""
+    return {
+        name: wanted
+        for name, model in sorted(config.models.items())
+        if model.modelfile is None
+        and model.pools
+        and model.pools[0] in config.pools
+        and (wanted := source(config.pools[model.pools[0]], model, name)) is not None
+    }
+
+
+def pin(found: registry.Found, before: Locked | None) -> Locked:
+    """The entry for what was found, with the shape that was read for the same digest before."""
+    if before is not None:
+        return before
+    return Locked(
+        digest=found.digest,
+        size_gb=round(found.size / 10**9, 3) or 0.001,
+        source=found.url,
+        date=datetime.now(UTC).date(),
+    )

@@ -1,0 +1,47 @@
+"""fleet.lock.toml on disk, beside the stack files."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from infra.plan.lock import Lock
+from infra.problem import error
+from infra.stack import UnreadableError
+
+NAME = "fleet.lock.toml"
+HEADER = "# Written by `fleet add` and `fleet pin`: what registries had on a day. Commit it.\n"
+
+
+def read(folder: Path) -> Lock:
+    """The lock of a folder; an empty one where there is none. Raises UnreadableError."""
+    path = folder / NAME
+    try:
+        return Lock.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return Lock()
+    except (OSError, ValueError, ValidationError):
+        raise UnreadableError(
+            error(NAME, "it is not what `fleet pin` writes", "remove it, and run fleet pin again")
+        ) from None
+
+
+def write(folder: Path, lock: Lock) -> None:
+    """Equal locks give equal files."""
+    lines = [line for name, entry in sorted(lock.models.items()) for line in _entry(name, entry.model_dump())]
+    (folder / NAME).write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _entry(name: str, values: dict[str, Any]) -> Iterator[str]:
+    yield f"\n[models.{json.dumps(name)}]"
+    for key, value in values.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{field} = {number}" for field, number in value.items() if number is not None)
+            yield f"{key} = {{{inner}}}"
+        elif isinstance(value, str):
+            yield f"{key} = {json.dumps(value)}"
+        elif value is not None:
+            yield f"{key} = {value}"

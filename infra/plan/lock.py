@@ -1,0 +1,63 @@
+"""What `fleet add` and `fleet pin` read from registries (fleet.lock.toml), laid under file and catalogue."""
+
+from datetime import date
+
+from pydantic import BaseModel, ConfigDict
+
+from infra.catalogue.types import Catalogue, Shape
+from infra.catalogue.types import Model as ModelFacts
+from infra.config import FleetConfig
+from infra.config.types import Digest
+from infra.names import canonical_model
+
+FACTS = {"family", "kind", "quantization", "max_context", "size_gb", "source", "date"}
+
+
+class Locked(BaseModel):
+    """One model as its registry had it on a day. Without a shape it is only pinned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: Digest
+    size_gb: float
+    source: str
+    date: date
+    family: str = ""
+    kind: str = "chat"
+    quantization: str = ""
+    max_context: int = 0
+    shape: Shape | None = None
+
+
+class Lock(BaseModel):
+    """The whole of fleet.lock.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: dict[str, Locked] = {}
+
+
+def apply(catalogue: Catalogue, config: FleetConfig, lock: Lock) -> tuple[Catalogue, FleetConfig]:
+    """Catalogue and file with what the lock adds; no fact of the catalogue and no word of the file is replaced."""
+    known = {canonical_model(name) for name in [*catalogue.models, *catalogue.latest.tags]}
+    locked = {canonical_model(name): entry for name, entry in lock.models.items()}
+    facts = {
+        name: ModelFacts.model_validate(
+            {
+                **entry.model_dump(include=FACTS),
+                "shape": entry.shape,
+            }
+        )
+        for name, entry in lock.models.items()
+        if entry.shape is not None and canonical_model(name) not in known
+    }
+    models = {
+        name: model.model_copy(update={"digest": locked[canonical_model(name)].digest})
+        if model.digest is None and model.modelfile is None and canonical_model(name) in locked
+        else model
+        for name, model in config.models.items()
+    }
+    return (
+        catalogue.model_copy(update={"models": {**catalogue.models, **facts}}) if facts else catalogue,
+        config.model_copy(update={"models": models}) if lock.models else config,
+    )
