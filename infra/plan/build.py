@@ -36,7 +36,8 @@ def decide(
 ) -> FleetPlan:
     """The plan of a fleet object as YAML or Pulumi hands it over, and of what was locked for it.
 
-    It has every problem of reading it. Never raises: of a file that cannot be understood the plan is empty but for its problems.
+    It has every problem of reading it. Never raises: of a file that cannot be understood the plan is empty but for
+    its problems.
     """
     parsed = parse(fleet)
     config = parsed.config or FleetConfig()

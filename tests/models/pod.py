@@ -93,7 +93,11 @@ class Pod:
 
     def mount(self, *prepared: Prepared, elsewhere: Mapping[str, Sequence[Prepared]] | None = None) -> None:
         """Mount this list, and how the models of other pools are made."""
-        self._swap(self._lists, definitions(prepared, elsewhere))
+        self.mount_data(definitions(prepared, elsewhere))
+
+    def mount_data(self, data: Mapping[str, str]) -> None:
+        """Mount the data of a ConfigMap as the list."""
+        self._swap(self._lists, data)
 
     def route(self, text: str, *, override: str | None = None) -> None:
         """Mount this map, and this override of it."""
@@ -177,9 +181,9 @@ class Pod:
             run.stop()
 
     @contextmanager
-    def serving(self) -> Iterator["Server"]:
+    def serving(self, **more: str) -> Iterator["Server"]:
         """The pod's server, ended with the block."""
-        run = Running(["sh", self.script, "serve"], self.environment(), self.root / "server.log")
+        run = Running(["sh", self.script, "serve"], self.environment(**more), self.root / "server.log")
         server = Server(self.port, run)
         try:
             wait_until(server.answers, 20, run)
