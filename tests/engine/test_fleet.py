@@ -22,6 +22,7 @@ ROUTER = ["fleet-router-routes"]
 
 MODELS = ["a100-server-models", "t4-server-models"]
 """What the pools of the cluster have to have, and how they would make each other's: any of them may be routed there."""
+LISTS_AND_MAP = ["a100-server-models", *ROUTER, "t4-server-models"]
 
 Listed = Callable[[Fleet], dict[str, Any]]
 
@@ -184,15 +185,15 @@ class Case:
 CASES = {
     # models
     "a model that is added changes ConfigMaps only": Case(
-        {"models": {"qwen3:0.6b": ["t4"]}}, {"update": [*ROUTER, *MODELS]}
+        {"models": {"qwen3:0.6b": ["t4"]}}, {"update": LISTS_AND_MAP}
     ),
     "a model that fits the GPU and not the disk enlarges the disk": Case(
         {"models": {"registry.example.com/wide:1b": {"pools": ["t4"], "vram": "1Gi", "disk": "500Gi"}}},
-        {"update": [*ROUTER, "t4-pool-nodes", *MODELS]},
+        {"update": ["a100-server-models", *ROUTER, "t4-pool-nodes", "t4-server-models"]},
     ),
-    "a model at a site is added in the maps": Case({"models": {"gemma3:1b": ["k80"]}}, {"update": [*ROUTER, *MODELS]}),
+    "a model at a site is added in the maps": Case({"models": {"gemma3:1b": ["k80"]}}, {"update": LISTS_AND_MAP}),
     "a model that moves changes the ConfigMaps of its pools": Case(
-        {"models": {"nomic-embed-text": ["a100"]}}, {"update": [*ROUTER, *MODELS]}
+        {"models": {"nomic-embed-text": ["a100"]}}, {"update": LISTS_AND_MAP}
     ),
     "a fallback at a site changes the map and no pool": Case(
         {"models": {"nomic-embed-text": ["t4", "m60"]}}, {"update": ROUTER}
@@ -201,7 +202,7 @@ CASES = {
         {"models": {"llama3.1:8b": ["a100", "t4"]}}, {"update": ROUTER}
     ),
     "a model that is removed changes ConfigMaps only": Case(
-        {"models": {"nomic-embed-text": None}}, {"update": [*ROUTER, *MODELS]}
+        {"models": {"nomic-embed-text": None}}, {"update": LISTS_AND_MAP}
     ),
     "a model's context is a matter of its ConfigMaps": Case(
         {"models": {"llama3.1:8b": {"pools": ["t4", "a100"], "context": 4096}}},
@@ -259,7 +260,8 @@ CASES = {
         {"pools": {"t4": {"image": "ollama/ollama:0.30.0"}}}, {"update": [*ROUTER, "t4-server-deployment"]}
     ),
     "a pool's context rolls its pods, and what it shares is defined anew": Case(
-        {"pools": {"t4": {"context": 4096}}}, {"update": [*MODELS, "t4-server-deployment"]}
+        {"pools": {"t4": {"context": 4096}}},
+        {"update": ["a100-server-models", "t4-server-deployment", "t4-server-models"]},
     ),
     "a pool's context that no other pool shares rolls its pods only": Case(
         {"pools": {"a100": {"context": 16384}}}, {"update": ["a100-server-deployment", "a100-server-models"]}
