@@ -188,7 +188,7 @@ def test_a_base_with_errors_still_shows_pools_models_and_money(checkout: Checkou
 def test_the_files_that_the_base_extends_are_those_of_the_base(checkout: Checkout) -> None:
     (checkout.root / "shared.yaml").write_text("pools: {t4: {gpu: t4}}\nmodels: {gemma3:4b: [t4]}\n")
     (checkout.folder / FILE).write_text(
-        "config:\n  gcp:project: p\n  ollama-fleet:fleet:\n"
+        "config:\n  gcp:project: example-project\n  ollama-fleet:fleet:\n"
         "    extends: ../shared.yaml\n    gke: {location: us-central1-c}\n"
     )
     checkout.commit()

@@ -17,7 +17,6 @@ SECRETS = (TOKEN, LONG, PASSWORD, "v1:AAAA")
 
 
 NOT_BUILT = (
-    ("proxy", {"https": "http://proxy:3128"}, "fleet.proxy"),
     ("keda", "install", "fleet.keda"),
     ("chat", True, "fleet.chat"),
     ("monitoring", "managed", "fleet.monitoring"),
@@ -28,14 +27,10 @@ NOT_BUILT = (
     ("router", {"tls": "cert"}, "fleet.router.tls"),
     ("pools/t4/holdFor", "5m", "fleet.pools.t4.holdFor"),
     ("pools/t4/holdLimit", 5, "fleet.pools.t4.holdLimit"),
-    ("pools/t4/registry", "registry.example.com", "fleet.pools.t4.registry"),
     ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
     ("pools/t4/scaling", "inFlight", "fleet.pools.t4.scaling"),
     ("pools/t4/schedule", [{"from": "0 8 * * *", "to": "0 9 * * *"}], "fleet.pools.t4.schedule"),
-    ("pools/t4/storage", "node", "fleet.pools.t4.storage"),
-    ("pools/t4/verifyGpu", True, "fleet.pools.t4.verifyGpu"),
     ("pools/t4/wake", "hold", "fleet.pools.t4.wake"),
-    ("models/qwen3:32b/registry", "registry.example.com", 'fleet.models["qwen3:32b"].registry'),
     ("sites/rig/ca", "ca.pem", "fleet.sites.rig.ca"),
     (
         "sites/rig/nodes/rig-1",
