@@ -57,7 +57,7 @@ class Door:
             *("--map", f"{self.folder}/mounted", "--override", f"{self.folder}/override"),
             *("--directory", f"{self.folder}/live", "--address", ADDRESS, "--port", str(self.port)),
         ]
-        for name, port in zip(("admin", "beside", "metrics"), _free_ports(3), strict=True):
+        for name, port in zip(("admin", "beside", "metrics", "spill"), _free_ports(4), strict=True):
             options += [f"--{name}-port", str(port)]
         router = [sys.executable, "-m", "router"]
         self._run("init", *router, "init", *options).wait()

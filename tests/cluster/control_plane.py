@@ -198,6 +198,8 @@ def _start(processes: Processes, home: Path) -> Kube:
         *quick,
         f"--service-account-private-key-file={certificates / 'apiserver.key'}",
         f"--root-ca-file={certificates / 'apiserver.crt'}",
+        # Kubernetes' own 15 s would be waited for by every stack
+        "--horizontal-pod-autoscaler-sync-period=1s",
     )
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": "default", "name": "default"}}
     processes.wait(lambda: kube.exists(account), "the controller manager")

@@ -138,6 +138,8 @@ def installed(kube: Kube, name: str, folder: Path) -> Iterator[Fleet]:
         for manifest in objects:
             warnings += kube.apply(manifest)[1]
         fleet.settle()
+        until(lambda: len(fleet.pods(fleet.router())) == fleet.plan.router.replicas, "the autoscaler's second router")
+        fleet.settle()
         yield fleet
     finally:
         _remove(kube, [*objects, *around])

@@ -90,7 +90,7 @@ def test_a_model_is_added_moved_and_changed_and_no_request_is_lost(
         t4.running("watch", FLEET_POOL="t4", **settings) as at_t4,
         a100.running("watch", FLEET_POOL="a100", **settings) as at_a100,
     ):
-        door = Door(envoy, tmp_path / "door", start)
+        door = Door(envoy, tmp_path / "door", start, python=sys.executable)
         load = Load(door)
         try:
             load.ask_for("tiny")

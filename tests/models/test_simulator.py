@@ -93,7 +93,10 @@ def shape(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
         return {name: shape(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
-        shapes = [shape(inner, key) for inner in value]
+        # what was made within one second stands in a list in any order: the real one sorts a map by its time
+        made = all(isinstance(inner, dict) and {"modified_at", "created"} & inner.keys() for inner in value)
+        ordered = sorted(value, key=lambda inner: str(inner.get("name") or inner.get("id"))) if made else value
+        shapes = [shape(inner, key) for inner in ordered]
         return [one for number, one in enumerate(shapes) if one not in shapes[:number]]
     if isinstance(value, str):
         return value if key in MEANT else "text"
