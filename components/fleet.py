@@ -1,6 +1,7 @@
 """The whole fleet: the root of all components."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pulumi
 
@@ -9,14 +10,15 @@ from infra.plan.model import FleetPlan
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """The plan, which must be without errors."""
+    """The plan, which must be without errors, and the keys of the door that the stack sets, by name."""
 
     plan: FleetPlan
+    api_keys: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
 
 class Fleet(pulumi.ComponentResource):
     """`ollama-fleet:components:Fleet`: cluster, namespaces, and for each pool on GKE a NodePool, a Driver and a Server;
-    one Router for all.
+    one Router for all, with its ApiKeys.
 
     Without `gke` in the file nothing is made: what stands at sites is set up there.
     """
@@ -25,6 +27,8 @@ class Fleet(pulumi.ComponentResource):
     """The door's URL inside the cluster."""
     kubeconfig: pulumi.Output[str] | None = None
     """Secret."""
+    api_keys: pulumi.Output[Mapping[str, str]] | None = None
+    """Every key of the door by name. Secret."""
 
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-fleet:components:Fleet", name, {}, opts)
@@ -33,6 +37,6 @@ class Fleet(pulumi.ComponentResource):
             # imported when its turn comes: a fleet at home needs neither Google's SDK nor that of Kubernetes
             from components import gke
 
-            built = gke.build(self, name, plan, plan.cluster)
-            self.endpoint, self.kubeconfig = built.endpoint, built.kubeconfig
-        self.register_outputs({"endpoint": self.endpoint, "kubeconfig": self.kubeconfig})
+            built = gke.build(self, name, plan, plan.cluster, args.api_keys)
+            self.endpoint, self.kubeconfig, self.api_keys = built.endpoint, built.kubeconfig, built.api_keys
+        self.register_outputs({"endpoint": self.endpoint, "kubeconfig": self.kubeconfig, "apiKeys": self.api_keys})

@@ -1,9 +1,11 @@
 """What the fleet has on GKE: cluster, namespaces, a NodePool, a Driver and a Server for each pool, and the Router."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from pulumi_gcp import compute
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
     Namespace,
@@ -15,6 +17,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
+from components.api_keys import ApiKeys, ApiKeysArgs
 from components.cluster import Cluster, ClusterArgs
 from components.driver import Driver, DriverArgs
 from components.node_pool import NodePool, NodePoolArgs
@@ -33,10 +36,18 @@ class Built:
 
     endpoint: pulumi.Output[str]
     kubeconfig: pulumi.Output[str]
+    api_keys: pulumi.Output[Mapping[str, str]] | None
+    """Secret; None where nobody needs one."""
 
 
-def build(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPlan) -> Built:
-    """The components of everything on GKE, as children of `fleet`."""
+def build(
+    fleet: pulumi.Resource,
+    name: str,
+    plan: FleetPlan,
+    planned: ClusterPlan,
+    api_keys: Mapping[str, pulumi.Output[str]],
+) -> Built:
+    """The components of everything on GKE, as children of `fleet`; `api_keys` are those that the stack sets."""
     cluster = Cluster(name, ClusterArgs(plan=planned), opts=pulumi.ResourceOptions(parent=fleet))
     provider = kubernetes.Provider(
         f"{name}-kubernetes",
@@ -56,8 +67,28 @@ def build(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPl
     component = pulumi.ResourceOptions(parent=fleet, providers=[provider], deleted_with=gone_with)
     namespace = _namespace(name, planned.namespace, "restricted", inside)
     prepare = _prepare(name, namespace, plan.certificates, inside)
+    keys = None
+    if plan.router.keys:
+        keys = ApiKeys(
+            f"{name}-api-keys",
+            ApiKeysArgs(names=plan.router.keys, given=api_keys, namespace=namespace.metadata.name),
+            opts=component,
+        )
+    address = None
+    if plan.router.settings.expose == "public":
+        # reserved, so that the name that clients use leads to the same address when the Service is made anew
+        address = compute.Address(
+            f"{name}-router-address",
+            project=planned.project,
+            region=planned.region,
+            opts=pulumi.ResourceOptions(parent=fleet),
+        ).address
     # before the servers, which read its map
-    router = Router(f"{name}-router", RouterArgs(plan=plan.router, namespace=namespace.metadata.name), opts=component)
+    router = Router(
+        f"{name}-router",
+        RouterArgs(plan=plan.router, namespace=namespace.metadata.name, address=address),
+        opts=component,
+    )
     in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
     with_driver = [pool for pool in in_cluster if pool.driver.mode in ("installer", "gke")]
     drivers = _driver_namespace(name, planned, inside) if with_driver else None
@@ -81,7 +112,7 @@ def build(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPl
             ),
             opts=component,
         )
-    return Built(endpoint=router.endpoint, kubeconfig=cluster.kubeconfig)
+    return Built(endpoint=router.endpoint, kubeconfig=cluster.kubeconfig, api_keys=None if keys is None else keys.keys)
 
 
 def _node_pool(fleet: pulumi.Resource, pool: PoolPlan, planned: ClusterPlan, cluster: Cluster) -> NodePool:

@@ -7,6 +7,7 @@ from typing import Any
 import pulumi
 from pulumi.runtime.config import is_config_secret
 
+from components import secrets
 from components.fleet import Fleet, FleetArgs
 from infra import lockfile
 from infra import stack as stacks
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(folder: Path = ROOT) -> None:
-    """Registers everything and exports endpoint, kubeconfig, the plan's summary and the commands to try.
+    """Registers everything and exports endpoint, kubeconfig, keys, the plan's summary and the commands to try.
 
     Raises pulumi.RunError, which Pulumi shows without a traceback, for a plan with errors.
     """
@@ -29,11 +30,16 @@ def main(folder: Path = ROOT) -> None:
             pulumi.log.warn(line(problem))
     if has_errors(plan.problems):
         raise pulumi.RunError(refusal(plan.problems))
-    fleet = Fleet("fleet", FleetArgs(plan=plan))
+    api_keys, problems = secrets.api_keys(plan)
+    if problems:
+        raise pulumi.RunError(refusal(problems))
+    fleet = Fleet("fleet", FleetArgs(plan=plan, api_keys=api_keys))
     if fleet.endpoint is not None:
         pulumi.export("endpoint", fleet.endpoint)
     if fleet.kubeconfig is not None:
         pulumi.export("kubeconfig", fleet.kubeconfig)
+    if fleet.api_keys is not None:
+        pulumi.export("apiKeys", fleet.api_keys)
     pulumi.export("plan", summary(plan))
     pulumi.export("commands", commands(plan))
 

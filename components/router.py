@@ -26,6 +26,14 @@ from pulumi_kubernetes.core.v1 import (
     ServiceSpecArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.networking.v1 import (
+    IPBlockArgs,
+    NetworkPolicy,
+    NetworkPolicyIngressRuleArgs,
+    NetworkPolicyPeerArgs,
+    NetworkPolicyPortArgs,
+    NetworkPolicySpecArgs,
+)
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components import labels
@@ -33,11 +41,12 @@ from components.router_pod import pod
 from infra.names import fingerprint
 from infra.plan.model import RouterPlan
 from infra.plan.naming import ROUTER, ROUTES
-from router import facts, maps
+from router import facts, maps, rules
 from router.program import program
 
 METRICS = "ollama-router-metrics"
 SERVICE_PORT = 80
+TLS_PORT = 443
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +55,13 @@ class RouterArgs:
 
     plan: RouterPlan
     namespace: pulumi.Input[str]
+    address: pulumi.Input[str] | None = None
+    """Reserved for a public door."""
 
 
 class Router(pulumi.ComponentResource):
     """`ollama-fleet:components:Router`: ServiceAccount, ConfigMaps of the map and of the program, Deployment and its
-    HorizontalPodAutoscaler, Services of the door and of its metrics, and PodDisruptionBudget.
+    HorizontalPodAutoscaler, Services of the door and of its metrics, NetworkPolicy and PodDisruptionBudget.
 
     The map is not part of the pod template: a changed one takes effect in the running pods.
     """
@@ -75,7 +86,7 @@ class Router(pulumi.ComponentResource):
         routes = ConfigMap(
             f"{name}-routes",
             metadata=metadata(ROUTES),
-            data={maps.ROUTES: plan.routes, facts.FILE: plan.facts},
+            data={maps.ROUTES: plan.routes, facts.FILE: plan.facts, rules.FILE: plan.rules},
             opts=child,
         )
         self.routes = routes.metadata.apply(lambda its: str(its.name))
@@ -130,7 +141,9 @@ class Router(pulumi.ComponentResource):
         service_metadata = metadata(ROUTER)
         if plan.settings.expose == "internal":
             service_metadata.annotations = {"networking.gke.io/load-balancer-type": "Internal"}
-        self.service = Service(f"{name}-service", metadata=service_metadata, spec=_service(plan, own), opts=child)
+        self.service = Service(
+            f"{name}-service", metadata=service_metadata, spec=_service(plan, own, args.address), opts=child
+        )
         Service(
             f"{name}-metrics-service",
             metadata=metadata(METRICS),
@@ -143,23 +156,47 @@ class Router(pulumi.ComponentResource):
             ),
             opts=child,
         )
+        NetworkPolicy(f"{name}-network-policy", metadata=metadata(ROUTER), spec=_network_policy(plan, own), opts=child)
         PodDisruptionBudget(
             f"{name}-disruption-budget",
             metadata=metadata(ROUTER),
             spec=PodDisruptionBudgetSpecArgs(max_unavailable=1, selector=LabelSelectorArgs(match_labels=own)),
             opts=child,
         )
-        self.endpoint = pulumi.Output.concat("http://", ROUTER, ".", namespace, ".svc.cluster.local")
+        scheme = "http" if plan.settings.tls is None else "https"
+        self.endpoint = pulumi.Output.concat(f"{scheme}://", ROUTER, ".", namespace, ".svc.cluster.local")
         self.register_outputs({"endpoint": self.endpoint})
 
 
-def _service(plan: RouterPlan, own: dict[str, str]) -> ServiceSpecArgs:
-    ports = [ServicePortArgs(name="http", port=SERVICE_PORT, target_port="http")]
+def _service(plan: RouterPlan, own: dict[str, str], address: pulumi.Input[str] | None) -> ServiceSpecArgs:
+    secure = plan.settings.tls is not None
+    port = TLS_PORT if secure else SERVICE_PORT
+    ports = [ServicePortArgs(name="https" if secure else "http", port=port, target_port="http")]
     if plan.settings.expose == "cluster":
         return ServiceSpecArgs(type="ClusterIP", selector=own, ports=ports)
     return ServiceSpecArgs(
         type="LoadBalancer",
         selector=own,
         ports=ports,
+        # else a node would hide who asks, and the policy below could not tell
+        external_traffic_policy="Local",
+        load_balancer_ip=address,
         load_balancer_source_ranges=list(plan.settings.source_ranges) or None,
+    )
+
+
+def _network_policy(plan: RouterPlan, own: dict[str, str]) -> NetworkPolicySpecArgs:
+    """The door for everybody whom the file lets in, metrics for the cluster, nothing else; it may call anywhere, since
+    pools are at any address."""
+    ranges = [NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=one)) for one in plan.settings.source_ranges]
+    inside = NetworkPolicyPeerArgs(namespace_selector=LabelSelectorArgs())
+    return NetworkPolicySpecArgs(
+        pod_selector=LabelSelectorArgs(match_labels=own),
+        policy_types=["Ingress"],
+        ingress=[
+            NetworkPolicyIngressRuleArgs(
+                ports=[NetworkPolicyPortArgs(port="http", protocol="TCP")], from_=[*ranges, inside] if ranges else None
+            ),
+            NetworkPolicyIngressRuleArgs(ports=[NetworkPolicyPortArgs(port="metrics", protocol="TCP")], from_=[inside]),
+        ],
     )

@@ -17,6 +17,7 @@ from pulumi_kubernetes.core.v1 import (
     ProbeArgs,
     ResourceRequirementsArgs,
     SeccompProfileArgs,
+    SecretVolumeSourceArgs,
     SecurityContextArgs,
     TopologySpreadConstraintArgs,
     VolumeArgs,
@@ -26,6 +27,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
 from components import labels
 from infra.plan.model import RouterPlan
+from infra.plan.naming import ROUTER_KEYS
 from router.bootstrap import HEALTH
 from router.envoy import BOOTSTRAP
 
@@ -34,6 +36,8 @@ MEMORY = "/run/ollama-fleet"
 PROGRAM = "/opt/ollama-fleet"
 MAP = "/etc/ollama-fleet/routes"
 EDITS = "/etc/ollama-fleet/override"
+KEYS = "/etc/ollama-fleet/keys"
+CERTIFICATE = "/etc/ollama-fleet/tls"
 MEMORY_SIZE = "64Mi"
 """Three files, of about 2 MB together for 1,000 models."""
 USER = 65532
@@ -76,8 +80,20 @@ def pod(
             VolumeArgs(name="program", config_map=ConfigMapVolumeSourceArgs(name=program)),
             VolumeArgs(name="routes", config_map=ConfigMapVolumeSourceArgs(name=routes)),
             VolumeArgs(name="override", config_map=ConfigMapVolumeSourceArgs(name=OVERRIDE, optional=True)),
+            *_secret("keys", ROUTER_KEYS if plan.keys else None),
+            *_secret("tls", plan.settings.tls),
         ],
     )
+
+
+def _secret(volume: str, name: str | None) -> list[VolumeArgs]:
+    """Readable to the group of the pod, which is all that runs in it."""
+    source = SecretVolumeSourceArgs(secret_name=name, default_mode=0o440)
+    return [VolumeArgs(name=volume, secret=source)] if name else []
+
+
+def _certificate(plan: RouterPlan) -> list[VolumeMountArgs]:
+    return [VolumeMountArgs(name="tls", mount_path=CERTIFICATE, read_only=True)] if plan.settings.tls else []
 
 
 def _envoy(plan: RouterPlan) -> ContainerArgs:
@@ -96,15 +112,11 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
         ),
         security_context=_locked_down(),
         # open when its first clusters are looked up and probed
-        startup_probe=ProbeArgs(
-            http_get=HTTPGetActionArgs(path=HEALTH, port="http"), period_seconds=1, failure_threshold=START_SECONDS
-        ),
-        readiness_probe=ProbeArgs(
-            http_get=HTTPGetActionArgs(path=HEALTH, port="http"), period_seconds=2, failure_threshold=2
-        ),
+        startup_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=1, failure_threshold=START_SECONDS),
+        readiness_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=2, failure_threshold=2),
         # another path: that one fails on purpose while streams end
         liveness_probe=ProbeArgs(
-            http_get=HTTPGetActionArgs(path="/", port="http"),
+            http_get=_door(plan, "/"),
             period_seconds=10,
             timeout_seconds=5,
             failure_threshold=6,
@@ -112,8 +124,13 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
         volume_mounts=[
             VolumeMountArgs(name="memory", mount_path=MEMORY, read_only=True),
             VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
+            *_certificate(plan),
         ],
     )
+
+
+def _door(plan: RouterPlan, path: str) -> HTTPGetActionArgs:
+    return HTTPGetActionArgs(path=path, port="http", scheme="HTTPS" if plan.settings.tls else None)
 
 
 def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
@@ -151,6 +168,8 @@ def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
             VolumeMountArgs(name="program", mount_path=f"{PROGRAM}/router", read_only=True),
             VolumeMountArgs(name="routes", mount_path=MAP, read_only=True),
             VolumeMountArgs(name="override", mount_path=EDITS, read_only=True),
+            *([VolumeMountArgs(name="keys", mount_path=KEYS, read_only=True)] if plan.keys else []),
+            *_certificate(plan),
         ],
     )
 
@@ -159,6 +178,8 @@ def _command(plan: RouterPlan, mode: str) -> list[str]:
     options = {
         "map": MAP,
         "override": EDITS,
+        **({"keys": KEYS} if plan.keys else {}),
+        **({"tls": CERTIFICATE} if plan.settings.tls else {}),
         "directory": MEMORY,
         "port": plan.port,
         "admin-port": plan.admin_port,

@@ -16,23 +16,25 @@ from pathlib import Path
 from router import log
 from router.admin import Admin
 from router.bootstrap import CLUSTERS, ROUTES
+from router.certificate import Pair
 from router.clusters import SYSTEM_CERTIFICATES
 from router.control import Control
 from router.deciding import decide
 from router.draining import drain
-from router.envoy import BOOTSTRAP, Setup, follow, start
+from router.envoy import Setup, follow, start
 from router.maps import Maps
 from router.metrics import in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
 from router.routes import LISTS
+from router.rules import RuleFiles
 from router.web import Reply, Web
 
 ANSWER_SECONDS = 5.0
 
 
 def main() -> int:
-    """Does what the command line says. The exit status is not 0 where there is no map to serve."""
+    """Does what the command line says. The exit status is not 0 where there is nothing to serve by."""
     options = _parser().parse_args()
     if options.command == "drain":
         return _drain(options)
@@ -44,22 +46,28 @@ def main() -> int:
         directory=options.directory,
         address=options.address,
         certificates=options.certificates,
+        tls=options.tls,
     )
     maps = Maps(Path(options.map), Path(options.override))
-    return {"init": _init, "run": _run}[options.command](setup, maps, options)
+    rules = RuleFiles(Path(options.map), Path(options.keys) if options.keys else None)
+    return {"init": _init, "run": _run}[options.command](setup, maps, rules, options)
 
 
-def _init(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
+def _init(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace) -> int:
     del options
-    maps.look()
-    fleet, faults = maps.mounted.fleet, maps.mounted.faults
-    if faults:
-        log.say("error", "the mounted map is refused", faults=faults)
-    if fleet is None:
+    pair = Pair(setup.tls)
+    for mounted in (maps, rules, pair):
+        mounted.look()
+    fleet = maps.mounted.fleet
+    if maps.mounted.faults:
+        log.say("error", "the mounted map is refused", faults=maps.mounted.faults)
+    if faults := tuple(filter(None, (*rules.faults, pair.fault))):
+        log.say("error", "the mounted rules, keys or certificate are refused", faults=faults)
+    if fleet is None or rules.rules is None or pair.fault:
         return 1
-    clusters, routes = follow(decide(fleet, maps.mounted.facts, {}), setup)
+    clusters, routes = follow(decide(fleet, maps.mounted.facts, {}), setup, rules.rules.on(fleet))
     folder = Path(setup.directory)
-    for name, text in ((BOOTSTRAP, start(setup)), (CLUSTERS, clusters.text), (ROUTES, routes.text)):
+    for name, text in {**start(setup), CLUSTERS: clusters.text, ROUTES: routes.text}.items():
         write(folder / name, text)
     return 0
 
@@ -78,10 +86,11 @@ def _drain(options: argparse.Namespace) -> int:
         connection.close()
 
 
-def _run(setup: Setup, maps: Maps, options: argparse.Namespace) -> int:
+def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace) -> int:
     admin = Admin(port=setup.admin_port)
     poller = Poller(setup.certificates, period=options.period)
-    control = Control(setup, maps, poller, Publisher(Path(setup.directory), admin, kept_for=options.kept_for))
+    publisher = Publisher(Path(setup.directory), admin, kept_for=options.kept_for)
+    control = Control(setup, maps, rules, poller, publisher)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -130,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", choices=["init", "run", "drain"])
     parser.add_argument("--map", required=True, help="folder of routes.toml")
     parser.add_argument("--override", required=True, help="folder of the hand edits' routes.toml; may be empty")
+    parser.add_argument("--keys", default="", help="folder of the keys' SHA-256, a file for each name")
+    parser.add_argument("--tls", default="", help="folder of the door's tls.crt and tls.key; none: plain HTTP")
     parser.add_argument("--directory", required=True, help="folder of Envoy's files, in memory")
     parser.add_argument("--address", default="0.0.0.0")  # noqa: S104
     parser.add_argument("--port", type=int, required=True, help="of the door")

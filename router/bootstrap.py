@@ -1,6 +1,6 @@
 """What Envoy starts with: the listener of the door, its filters and limits, and where the files that change are."""
 
-from router import body
+from router import body, certificate, keys, origins
 from router.clusters import CONNECTION_BUFFER, beside
 from router.extension import Config, extension
 from router.observing import access_logs
@@ -21,7 +21,9 @@ MOST_CONNECTIONS = 50_000
 """A fixed number: without one, Envoy takes connections until the machine has no file handle left for the pools."""
 
 
-def bootstrap(*, port: int, admin_port: int, beside_port: int, spill_port: int, directory: str, address: str) -> Config:
+def bootstrap(
+    *, port: int, admin_port: int, beside_port: int, spill_port: int, directory: str, address: str, tls: bool
+) -> Config:
     """The door on `port` of `address`; administration on loopback only; clusters and routes from files in `directory`.
 
     A change of these files takes effect when an entry is moved into `directory`, as the kubelet swaps a ConfigMap's
@@ -37,7 +39,12 @@ def bootstrap(*, port: int, admin_port: int, beside_port: int, spill_port: int, 
                     "name": "door",
                     "address": _socket(address, port),
                     "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
-                    "filter_chains": [{"filters": [_http(directory)]}],
+                    "filter_chains": [
+                        {
+                            "filters": [_http(directory)],
+                            **({"transport_socket": certificate.socket(directory)} if tls else {}),
+                        }
+                    ],
                 },
                 listener(spill_port, silent=MOST_SILENT, buffer=CONNECTION_BUFFER),
             ],
@@ -92,6 +99,8 @@ def _http(directory: str) -> Config:
                 pass_through_mode=False,
                 headers=[{"name": ":path", "string_match": {"exact": HEALTH}}],
             ),
+            *origins.filters(),
+            *keys.filters(),
             *body.filters(),
             extension(
                 "envoy.filters.http.router", "extensions.filters.http.router.v3.Router", suppress_envoy_headers=True

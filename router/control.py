@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from router import log
 from router.admin import UnreachableError
 from router.answers import Lists
+from router.certificate import Pair
 from router.deciding import decide, differing
 from router.envoy import Resources, Setup, follow
 from router.maps import Maps
 from router.poll import Poller
 from router.publisher import TAKEN_WITHIN, LateError, Publisher, RefusedError
 from router.routing import RouteMap, Table
+from router.rules import RuleFiles, Rules
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at the mounted files: a few calls of stat."""
@@ -30,6 +32,8 @@ class Status:
     """Whether Envoy runs from a good map."""
     faults: tuple[str, ...] = ()
     """Why the mounted files are not the map in force."""
+    door_faults: tuple[str, ...] = ()
+    """Why the mounted rules, keys and certificate are not those in force."""
     overridden: tuple[str, ...] = ()
     """The models and pools that hand edits decide."""
     trouble: str = ""
@@ -49,12 +53,14 @@ class Status:
 class Control:
     """Keeps Envoy on the last good map. One thread runs it; `status` may be read from any."""
 
-    def __init__(self, setup: Setup, maps: Maps, poller: Poller, publisher: Publisher) -> None:
+    def __init__(self, setup: Setup, maps: Maps, rules: RuleFiles, poller: Poller, publisher: Publisher) -> None:
         self._setup = setup
         self._maps = maps
+        self._rules = rules
+        self._certificate = Pair(setup.tls)
         self._poller = poller
         self._publisher = publisher
-        self._wanted: tuple[Table, tuple[Resources, Resources]] | None = None
+        self._wanted: tuple[Table, Rules, tuple[Resources, Resources]] | None = None
         self._lists: tuple[object, object, object, Lists] | None = None
         self._in_force: tuple[Resources, Resources] | None = None
         self._refused: tuple[Resources, Resources] | None = None
@@ -75,10 +81,10 @@ class Control:
 
     def tick(self) -> None:
         """One look, and what follows from it."""
-        fleet = self._look()
-        if fleet is None:
+        fleet, rules = self._look(), self._rules.rules
+        if fleet is None or rules is None:
             return
-        wanted = self._files(decide(fleet, self._maps.mounted.facts, self._poller.seen))
+        wanted = self._files(decide(fleet, self._maps.mounted.facts, self._poller.seen), rules.on(fleet))
         self._compare(fleet)
         try:
             if wanted == self._refused:
@@ -127,16 +133,19 @@ class Control:
     def _look(self) -> RouteMap | None:
         if self._maps.look():
             self._say()
+        # both are looked at: `or` would leave out the second
+        if any([self._rules.look(), self._certificate.look()]):
+            self._say_of_the_door()
         fleet = self._maps.mounted.fleet
         if fleet is not None:
             self._poller.follow(fleet.pools)
         return fleet
 
-    def _files(self, table: Table) -> tuple[Resources, Resources]:
+    def _files(self, table: Table, rules: Rules) -> tuple[Resources, Resources]:
         """What Envoy needs for a table; rendered once, since most looks find what the one before found."""
-        if self._wanted is None or self._wanted[0] != table:
-            self._wanted = (table, follow(table, self._setup))
-        return self._wanted[1]
+        if self._wanted is None or self._wanted[:2] != (table, rules):
+            self._wanted = (table, rules, follow(table, self._setup, rules))
+        return self._wanted[2]
 
     def _compare(self, fleet: RouteMap) -> None:
         found = differing(fleet, self._poller.seen)
@@ -153,6 +162,13 @@ class Control:
         if mounted.overridden:
             log.say("warning", "hand edits of ollama-routes-override are in the map", overridden=mounted.overridden)
         self._update(faults=mounted.faults, overridden=mounted.overridden)
+
+    def _say_of_the_door(self) -> None:
+        faults = tuple(filter(None, (*self._rules.faults, self._certificate.fault)))
+        if faults:
+            serve = "the last good ones serve on" if self._rules.rules else "there are none to serve by"
+            log.say("error", f"mounted rules, keys or certificate are refused, {serve}", faults=faults)
+        self._update(door_faults=faults)
 
     def _trouble(self, text: str) -> None:
         if text != self.status.trouble:

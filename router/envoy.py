@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from router import certificate
 from router.bootstrap import CLUSTERS, ROUTES, bootstrap
 from router.clusters import SYSTEM_CERTIFICATES, clusters
 from router.deciding import decide
@@ -12,6 +13,7 @@ from router.facts import Facts
 from router.reading import parse
 from router.routes import routes
 from router.routing import Table
+from router.rules import OPEN, Rules
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -31,6 +33,8 @@ class Setup:
     address: str = "0.0.0.0"  # noqa: S104
     certificates: str = SYSTEM_CERTIFICATES
     """The authorities trusted for pools behind https."""
+    tls: str = ""
+    """The folder of the door's own certificate; empty: plain HTTP."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +54,15 @@ class Resources:
         return _text({"version_info": self.version, "resources": self.content})
 
 
-def start(setup: Setup) -> str:
-    """The file that Envoy starts with."""
+def start(setup: Setup) -> dict[str, str]:
+    """The files by name that Envoy starts with, and that no change of the map or the rules changes."""
+    files = {BOOTSTRAP: _start(setup)}
+    if setup.tls:
+        files[certificate.FILE] = Resources(content=(certificate.secret(setup.tls),)).text
+    return files
+
+
+def _start(setup: Setup) -> str:
     return _text(
         bootstrap(
             port=setup.port,
@@ -60,25 +71,27 @@ def start(setup: Setup) -> str:
             spill_port=setup.spill_port,
             directory=setup.directory,
             address=setup.address,
+            tls=bool(setup.tls),
         )
     )
 
 
-def follow(table: Table, setup: Setup) -> tuple[Resources, Resources]:
+def follow(table: Table, setup: Setup, rules: Rules) -> tuple[Resources, Resources]:
     """Clusters and routes. These need those, so Envoy has to have the clusters first."""
     return (
         Resources(content=tuple(clusters(table, spill_port=setup.spill_port, certificates=setup.certificates))),
-        Resources(content=(routes(table),)),
+        Resources(content=(routes(table, rules),)),
     )
 
 
-def render(routes_text: str, setup: Setup, facts: Facts | None = None) -> dict[str, str]:
+def render(routes_text: str, setup: Setup, facts: Facts | None = None, rules: Rules = OPEN) -> dict[str, str]:
     """The files of `setup.directory` by name, for `envoy -c DIRECTORY/bootstrap.json`.
 
     Equal arguments give equal bytes. A map that may not be served raises `router.MapError`.
     """
-    its_clusters, its_routes = follow(decide(parse(routes_text), facts or Facts(), {}), setup)
-    return {BOOTSTRAP: start(setup), CLUSTERS: its_clusters.text, ROUTES: its_routes.text}
+    fleet = parse(routes_text)
+    its_clusters, its_routes = follow(decide(fleet, facts or Facts(), {}), setup, rules.on(fleet))
+    return {**start(setup), CLUSTERS: its_clusters.text, ROUTES: its_routes.text}
 
 
 def _text(content: object) -> str:

@@ -26,6 +26,7 @@ def metrics(status: Status, admin: Admin) -> Reply:
     figures: list[Figure] = [
         ("map_in_force", "gauge", "1 when Envoy runs from a good map", status.in_force),
         ("map_faults", "gauge", "what is wrong with the mounted map; the last good one serves on", len(status.faults)),
+        ("door_faults", "gauge", "what is wrong with mounted rules, keys or certificate", len(status.door_faults)),
         ("map_overridden", "gauge", "models and pools that hand edits decide", len(status.overridden)),
         ("map_changes_total", "counter", "how often something else came into force", status.changes),
         ("digests_differ", "gauge", "names with different content on different replicas", len(status.differing)),

@@ -8,6 +8,8 @@ PREFIX = "fleet"
 
 POOL = "%UPSTREAM_METADATA(fleet:pool)%"
 MODEL = "%DYNAMIC_METADATA(fleet:name)%"
+KEY = "%DYNAMIC_METADATA(fleet:key)%"
+"""The name of the key, never the key."""
 FIRST_BYTE = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:ms)%"
 
 LINE = {
@@ -16,6 +18,7 @@ LINE = {
     # without its query, in which some clients send a key
     "path": "%PATH(NQ)%",
     "status": "%RESPONSE_CODE%",
+    "key": KEY,
     "model": MODEL,
     "pool": POOL,
     "replica": "%UPSTREAM_HOST%",
@@ -58,7 +61,7 @@ def access_logs() -> list[Config]:
 
 def _stat(name: str, *, value: str = "", **tags: str) -> Config:
     """A figure that grows by `value`, or by one."""
-    labels = {"model": MODEL, "pool": POOL, **tags}
+    labels = {"model": MODEL, "pool": POOL, "key": KEY, **tags}
     stat = {"name": name, "tags": [{"name": key, "value_format": text} for key, text in labels.items()]}
     return {"stat": stat, "value_format": value} if value else {"stat": stat, "value_fixed": 1}
 

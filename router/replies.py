@@ -17,7 +17,7 @@ class Reason:
     filter: Config
     status: int | None = None
     message: str | None = None
-    retry_after: int | None = None
+    retry_after: int | str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +38,14 @@ class Api:
 
 
 # The types are those of Ollama's own compatible routes.
-OPENAI = {400: "invalid_request_error", 404: "not_found_error"}
-ANTHROPIC = {
-    **OPENAI,
+OPENAI = {
+    400: "invalid_request_error",
+    401: "authentication_error",
     403: "permission_error",
-    413: "request_too_large",
+    404: "not_found_error",
     429: "rate_limit_error",
-    503: "overloaded_error",
 }
+ANTHROPIC = {**OPENAI, 413: "request_too_large", 503: "overloaded_error"}
 APIS = (
     Api(prefix="/v1/messages", types=ANTHROPIC),
     Api(prefix="/v1/", types=OPENAI),
@@ -94,6 +94,12 @@ REASONS = (
     Reason(filter=_flag("UF"), status=502, message="no server of this model could be reached", retry_after=2),
     Reason(filter=_flag("UC"), status=502, message="the server of this model broke off", retry_after=2),
     Reason(filter=_flag("SI"), status=504, message="nothing was sent for too long"),
+    Reason(
+        filter=_status(429),
+        status=429,
+        message="this key has no requests left for the moment",
+        retry_after="%DYNAMIC_METADATA(fleet:retry)%",
+    ),
     Reason(filter=_status(413), status=413, message="request body too large"),
     # The protocol's own refusals have no text; those of the script have.
     Reason(
@@ -101,7 +107,7 @@ REASONS = (
         status=400,
         message="bad request: %RESPONSE_CODE_DETAILS%",
     ),
-    *(Reason(filter=_status(status), status=status) for status in (400, 403, 404)),
+    *(Reason(filter=_status(status), status=status) for status in (400, 401, 403, 404)),
     Reason(filter=_status(400, "GE")),
 )
 """The first that fits decides."""

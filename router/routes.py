@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from router import body
+from router import body, keys, origins
 from router.clusters import BESIDE, UNKNOWN_MODEL
 from router.extension import Config, extension, typed
 from router.routing import Table
+from router.rules import Rules
 
 BY_BODY = "/api/(chat|generate|embed|embeddings|show)|/v1/(chat/completions|completions|embeddings|responses|messages)"
 """POST, answered by a pool of the model that the body names."""
@@ -47,13 +48,14 @@ LISTS = ("/api/version", "/api/tags", "/api/ps", "/v1/models")
 LIST_WITHIN = "5s"
 
 
-def routes(table: Table) -> Config:
+def routes(table: Table, rules: Rules) -> Config:
     """The whole route configuration. Names that the map does not hold get a 404 and reach no pool."""
     host = {
         "name": "door",
         "domains": ["*"],
-        "request_headers_to_remove": [body.MODEL_HEADER],
-        "routes": [*_to_models(table), *_own(), *_refused()],
+        "request_headers_to_remove": [body.MODEL_HEADER, *keys.CREDENTIALS, *origins.removed(rules)],
+        "typed_per_filter_config": {**keys.of_host(rules), **origins.of_host(rules)},
+        "routes": [*origins.routes(rules), *_to_models(table, rules), *_own(), *_refused()],
     }
     return typed(
         "config.route.v3.RouteConfiguration",
@@ -66,15 +68,17 @@ def routes(table: Table) -> Config:
     )
 
 
-def _to_models(table: Table) -> Iterator[Config]:
+def _to_models(table: Table, rules: Rules) -> Iterator[Config]:
     """What a model answers. Paths that not every pool serves stand before the others, each with its own table."""
     retries = max([RETRIES, *(len(table.members(order)) - 1 for order in table.all_orders)])
     for path, own in sorted(table.lacking.items()):
         yield from _splits(own, table, {"path": path}, retries)
-        yield _by_model(path, {"path": path}, "POST", body.enabled(), retries, plugin=path)
+        yield _by_model(path, {"path": path}, "POST", body.enabled(rules), retries, plugin=path)
     yield from _splits(table, table, {"prefix": "/"}, retries)
-    yield _by_model("model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled(), retries)
-    yield _by_model("model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path(), retries)
+    yield _by_model("model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled(rules), retries)
+    yield _by_model(
+        "model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path(rules), retries
+    )
 
 
 def _splits(own: Table, table: Table, path: Config, retries: int) -> Iterator[Config]:

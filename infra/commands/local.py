@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         behaviour = Behaviour(tokens_per_second=arguments.tokens_per_second, load_seconds=arguments.load_seconds)
         found = pools.simulated(plan, behaviour)
-    serve(envoy, arguments.port, found)
+    serve(envoy, arguments.port, found, plan.router)
     return common.OK
 
 

@@ -13,6 +13,7 @@ from infra.problem import Problem, has_errors
 from infra.recorder import Recording, record
 
 PROJECT = "ollama-fleet"
+API_KEYS = "ollama-fleet:apiKeys"
 
 
 class RefusedError(Exception):
@@ -59,7 +60,12 @@ def _settings(settings: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     secret_keys = []
     for key, value in settings.items():
         if isinstance(value, dict) and set(value) == {"secure"}:
-            plain[key] = "encrypted"
+            # of keys that are secret as a whole not even the names are known: as if none were set
+            if key != API_KEYS:
+                plain[key] = "encrypted"
+                secret_keys.append(key)
+        elif isinstance(value, dict) and any(isinstance(one, dict) and "secure" in one for one in value.values()):
+            plain[key] = json.dumps({name: f"encrypted-{len(name)}-{name:-<16}" for name in value})
             secret_keys.append(key)
         else:
             plain[key] = value if isinstance(value, str) else json.dumps(value)

@@ -1,5 +1,6 @@
 """The door of a local fleet: Envoy and the process beside it, as in the router's pod, on an edited map."""
 
+import hashlib
 import http.client
 import json
 import platform
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from infra.problem import error
 from infra.stack import UnreadableError
+from router import rules
 from router.envoy import BOOTSTRAP
 from router.maps import ROUTES
 
@@ -30,6 +32,8 @@ class Door:
     program: Path
     folder: Path
     port: int
+    rules: str
+    """What it asks of a request, as door.json has it."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys that the door asks for, by name. Without any it lets everybody in."""
     _processes: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
@@ -53,7 +57,12 @@ class Door:
             (self.folder / name).mkdir()
         self.map.write_text(routes, encoding="utf-8")
         self._publish(routes)
+        (self.folder / "mounted" / rules.FILE).write_text(self.rules, encoding="utf-8")
+        (self.folder / "keys").mkdir()
+        for name, key in self.keys.items():
+            (self.folder / "keys" / name).write_text(hashlib.sha256(key.encode()).hexdigest(), encoding="utf-8")
         options = [
+            *("--keys", f"{self.folder}/keys"),
             *("--map", f"{self.folder}/mounted", "--override", f"{self.folder}/override"),
             *("--directory", f"{self.folder}/live", "--address", ADDRESS, "--port", str(self.port)),
         ]
@@ -84,7 +93,8 @@ class Door:
         """Whether it serves yet."""
         connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=1)
         try:
-            connection.request("GET", "/api/tags")
+            key = next(iter(self.keys.values()), None)
+            connection.request("GET", "/api/tags", headers={"x-api-key": key} if key else {})
             return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False

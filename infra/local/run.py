@@ -1,6 +1,7 @@
 """Runs a local fleet until it is told to stop."""
 
 import asyncio
+import secrets
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from infra.local.door import ADDRESS, Door
 from infra.local.pools import Pools
+from infra.plan.model import RouterPlan
 from infra.problem import error
 from infra.stack import UnreadableError
 from simulator import CONTROL, serving
@@ -19,11 +21,16 @@ START_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 
 
-def run(envoy: Path, port: int, pools: Pools) -> None:
+def run(envoy: Path, port: int, pools: Pools, plan: RouterPlan) -> None:
     """Serve on `port` until Ctrl-C or SIGTERM. Raises UnreadableError where the port is taken or Envoy ends."""
     _free(port)
     with tempfile.TemporaryDirectory(prefix="fleet-local-") as folder:
-        asyncio.run(_run(Door(envoy, Path(folder), port), pools))
+        # one that may do everything first, if there is one
+        names = sorted(
+            plan.keys, key=lambda name: (name in plan.settings.keys and bool(plan.settings.keys[name].models), name)
+        )
+        keys = {name: secrets.token_urlsafe() for name in names}
+        asyncio.run(_run(Door(envoy, Path(folder), port, plan.rules, keys), pools))
 
 
 async def _run(door: Door, pools: Pools) -> None:
@@ -84,6 +91,8 @@ def _announce(door: Door, pools: Pools) -> None:
     _say(f"map: {door.map}")
     _say("Ctrl-C stops all")
     sys.stdout.write(f"FLEET_URL={door.url}\n")
+    for name, key in door.keys.items():
+        _say(f"key {name}: {key}")
     for key in list(door.keys.values())[:1]:
         sys.stdout.write(f"FLEET_API_KEY={key}\n")
     sys.stdout.flush()

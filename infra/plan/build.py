@@ -7,6 +7,7 @@ from infra.config import FleetConfig, parse, tidy
 from infra.plan import (
     cluster,
     cost,
+    door,
     future,
     modelfile,
     models,
@@ -88,6 +89,7 @@ def build(
     found += naming.check(config)
     found += proposal.check(inputs, drafts)
     found += sources.check(config, derived)
+    found += door.check(config)
     found += future.check(config)
     cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
     found += more

@@ -83,6 +83,8 @@ def build(
     lines = [] if cluster.existing else list(_base(catalogue, cluster, pools))
     if config.router.expose != "cluster":
         lines.append(_fixed("load balancer", prices.load_balancer.on_demand))
+    if config.router.expose == "public":
+        lines.append(_fixed("address of the door", prices.address.on_demand))
     lines += [
         CostLine(
             title=pool.name,
@@ -162,6 +164,8 @@ def _used(catalogue: Catalogue, config: FleetConfig, cluster: ClusterPlan, pools
             yield from (prices.nat_gateway, prices.address)
     if config.router.expose != "cluster":
         yield prices.load_balancer
+    if config.router.expose == "public":
+        yield prices.address
     for machine_type, gpu, disk_type in machines:
         bundle = prices.machines.get(machine_type)
         parts = (prices.families.get(catalogue.machines[machine_type].family), prices.gpus.get(gpu))

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from infra.config import FleetConfig, place
 from infra.plan.cluster import namespace
 from infra.plan.model import PoolPlan
-from infra.problem import Problem, error, warning
+from infra.problem import Problem, warning
 
 UNUSED_OF_POOL = (
     "hold_for",
@@ -17,7 +17,6 @@ UNUSED_OF_POOL = (
     "schedule",
     "wake",
 )
-UNUSED_OF_ROUTER = ("client_options", "max_body", "origins", "tls")
 OF_A_NEW_CLUSTER = ("deletion_protection", "network", "release_channel")
 OF_OUR_SERVERS = ("drain_limit", "env", "keep_alive", "pull_deadline", "startup_threshold", "storage")
 """Keys of a pool that set up its server; the others describe it, and the plan reckons with them."""
@@ -49,7 +48,7 @@ def scope(config: FleetConfig, pools: Sequence[PoolPlan]) -> tuple[tuple[str, ..
 
 
 def check(config: FleetConfig) -> Iterator[Problem]:
-    """One line for each part of the file that has no effect yet, and a refusal where that would be unsafe."""
+    """One line for each part of the file that has no effect yet."""
     yield from _door(config)
     scaled = sorted(name for name, pool in config.pools.items() if pool.replicas.scales)
     if scaled:
@@ -72,26 +71,6 @@ def check(config: FleetConfig) -> Iterator[Problem]:
 
 def _door(config: FleetConfig) -> Iterator[Problem]:
     router = config.router
-    if config.gke is not None and router.expose != "cluster":
-        if router.insecure_public_access:
-            yield warning(
-                place("router", "insecurePublicAccess"),
-                "everybody on the internet can use these GPUs and read what passes: "
-                "the router of this version checks no key and ends no TLS",
-                "write expose: cluster, and reach it by kubectl port-forward",
-            )
-        else:
-            yield error(
-                place("router", "expose"),
-                f"the router of this version checks no key and ends no TLS, so it is not exposed as {router.expose}",
-                "write expose: cluster, and reach it by kubectl port-forward",
-            )
-    if router.keys or ("auth" in router.model_fields_set and router.auth == "keys"):
-        yield warning(
-            place("router", "keys" if router.keys else "auth"),
-            "the router of this version checks no key",
-            "expose: cluster keeps it inside the cluster",
-        )
     if config.gke is None and (config.pools or config.models):
         yield warning(
             place("router", "site"),
@@ -140,7 +119,6 @@ def _unused(config: FleetConfig) -> Iterator[str]:
         if getattr(config, section) is not None:
             yield from _written(config, (section,))
     yield from _written(config, ("keda",))
-    yield from _written(config.router, UNUSED_OF_ROUTER, "router")
     for name, pool in sorted(config.pools.items()):
         yield from _written(pool, UNUSED_OF_POOL, "pools", name)
     for name, site in sorted(config.sites.items()):

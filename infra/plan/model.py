@@ -356,6 +356,10 @@ class RouterPlan:
     """The text of routes.toml."""
     facts: str
     """The text of facts.json."""
+    rules: str
+    """The text of door.json, in which no key stands."""
+    keys: tuple[str, ...]
+    """The names of the keys; none where nobody needs one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ ROUTER = "ollama-router"
 """Of everything that the router consists of, and the label of its pods."""
 ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
+ROUTER_KEYS = "ollama-router-keys"
 PREPARE = "ollama-prepare"
 DRIVER_NAMESPACE_SUFFIX = "drivers"
 
@@ -48,7 +49,7 @@ def dns(text: str) -> str:
 def check(config: FleetConfig) -> Iterator[Problem]:
     """Pools whose objects would take a name that is taken, by another pool or by the fleet itself."""
     taken: dict[str, list[str]] = defaultdict(list)
-    for fixed in (ROUTER, ROUTES, OVERRIDE, PREPARE):
+    for fixed in (ROUTER, ROUTER_KEYS, ROUTES, OVERRIDE, PREPARE):
         taken[fixed].append("")
     for name in sorted(config.pools):
         for used in _objects(pool(name)):

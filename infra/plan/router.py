@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, place
-from infra.plan import facts, routes
+from infra.plan import door, facts, routes
 from infra.plan.model import CONFIG_MAP_BYTES, AliasPlan, ModelPlan, PoolPlan, RouterPlan
 from infra.plan.placement import Known
 from infra.problem import Problem, error, warning
@@ -35,7 +35,7 @@ SHORTEST_DRAIN = 120
 
 def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:
     """More names than the map's ConfigMap holds: Kubernetes would refuse it at apply."""
-    needed = len(plan.routes.encode()) + len(plan.facts.encode())
+    needed = sum(len(text.encode()) for text in (plan.routes, plan.facts, plan.rules))
     if config.gke is not None and needed >= CONFIG_MAP_BYTES:
         names = len(config.models) + len(config.aliases)
         yield error(
@@ -93,4 +93,6 @@ def build(
         settings=config.router,
         routes=routes.render(config, models, aliases, pools),
         facts=facts.render(config, known, models, pools),
+        rules=door.render(config, models),
+        keys=door.keys(config),
     )

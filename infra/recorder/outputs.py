@@ -54,6 +54,8 @@ def computed(type_: str, name: str, urn: str, inputs: Mapping[str, Any], *, proj
         return _kubernetes(kind, name, digest, urn, inputs)
     if package == "gcp":
         return _gcp(type_, kind, name, digest, inputs, project=str(inputs.get("project") or project))
+    if type_ == "random:index/randomPassword:RandomPassword":
+        return "none", {"result": digest[: int(inputs.get("length") or 1)]}
     return f"{name}-{digest[:7]}", {}
 
 

@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 from pulumi import automation as auto
 
-from tests.engine.doubles import GoogleDouble, KubernetesDouble, ProviderDouble, Serving
+from tests.engine.doubles import GoogleDouble, KubernetesDouble, ProviderDouble, RandomDouble, Serving
 
 PROJECT = "ollama-fleet"
 NAME = "test"
@@ -288,7 +288,7 @@ class Engine:
     ) -> Stack:
         """A new stack with nothing in it. `others` names further packages to stand in for."""
         google, kubernetes = self.google(), self.kubernetes()
-        more = {package: ProviderDouble(package) for package in others}
+        more = {"random": RandomDouble(), **{package: ProviderDouble(package) for package in others}}
         serving = self.resources.enter_context(Serving([google, kubernetes, *more.values()]))
         folder = self.folder / f"stack-{len(list(self.folder.iterdir()))}"
         for part in ("work", "state", "home"):

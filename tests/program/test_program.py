@@ -1,5 +1,6 @@
 """What `pulumi up` runs: refusals without traceback or secret, warnings, outputs, and what it need not import."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 from components.cluster import _dns_endpoint, kubeconfig
 from components.program import main
 from infra import stack as stacks
-from infra.recorder import Secret, record, reveal
+from infra.commands.manifests import render
+from infra.recorder import Recording, Secret, record, reveal
 from tests.program.programs import ROOT, Program, fleet_of, run
 
 CANARY = "canary-s3cret-value"
@@ -107,7 +109,7 @@ def test_the_fleet_tool_refuses_a_secret_fleet_object_too(tmp_path: Any, capsys:
 
 
 def test_secrets_beside_the_object_reach_nothing_that_can_be_read(dev: Program) -> None:
-    config = {f"ollama-fleet:{key}": json.dumps({"rig": CANARY}) for key in ("apiKeys", "siteTokens", "kubeconfigs")}
+    config = {f"ollama-fleet:{key}": json.dumps({"rig": CANARY}) for key in ("siteTokens", "kubeconfigs")}
     recording = record(
         main,
         project="ollama-fleet",
@@ -117,6 +119,57 @@ def test_secrets_beside_the_object_reach_nothing_that_can_be_read(dev: Program) 
     )
     assert CANARY not in recording.to_json()
     assert recording.to_json() == dev.known.to_json()
+
+
+def test_a_key_that_the_stack_sets_is_used_and_told_to_its_owner_alone() -> None:
+    recording = _with_keys({"everyone": CANARY})
+    assert not [one for one in recording.resources if "RandomPassword" in one.type]
+    assert reveal(recording.stack_outputs["apiKeys"]) == {"everyone": CANARY}
+    (digests,) = [one for one in recording.resources if one.name == "fleet-api-keys-digests"]
+    assert reveal(digests.inputs["stringData"]) == {"everyone": hashlib.sha256(CANARY.encode()).hexdigest()}
+    assert CANARY not in recording.to_json()
+    assert CANARY not in render(recording)
+
+
+@pytest.mark.parametrize(
+    ("keys", "secret", "said"),
+    [
+        ({"serch": CANARY}, True, "names no such key"),
+        ({"everyone": CANARY[:15]}, True, "16 to 512"),
+        ({"everyone": CANARY + " x"}, True, "16 to 512"),
+        ({"everyone": [CANARY]}, True, "16 to 512"),
+        ([CANARY], True, "not a mapping"),
+        ({"everyone": CANARY}, False, "in clear"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused_without_being_told(keys: object, secret: bool, said: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        _with_keys(keys, secret=secret)
+    assert said in str(caught.value)
+    assert CANARY[:15] not in str(caught.value)
+
+
+def _with_keys(keys: object, *, secret: bool = True) -> Recording:
+    name = "ollama-fleet:apiKeys"
+    return record(
+        main,
+        project="ollama-fleet",
+        stack="dev",
+        config={"gcp:project": "example-project", stacks.KEY: json.dumps(fleet_of("dev")), name: json.dumps(keys)},
+        secret_keys=[name] if secret else [],
+    )
+
+
+def test_a_public_door_has_an_address_of_its_own_and_tls_on_443() -> None:
+    recording = run(
+        {**fleet_of("dev"), "router": {"expose": "public", "tls": "door", "sourceRanges": ["203.0.113.0/24"]}}
+    )
+    (address,) = [one for one in recording.resources if one.type == "gcp:compute/address:Address"]
+    assert address.inputs["region"] == "us-central1"
+    (service,) = [one for one in recording.resources if one.name == "fleet-router-service"]
+    spec = service.inputs["spec"]
+    assert (spec["type"], spec["ports"][0]["port"], spec["loadBalancerIP"]) == ("LoadBalancer", 443, "203.0.113.20")
+    assert spec["loadBalancerSourceRanges"] == ["203.0.113.0/24"]
 
 
 def test_warnings_are_logged_with_place_and_remedy(dev: Program) -> None:
@@ -150,7 +203,7 @@ def test_warnings_are_logged_before_a_refusal() -> None:
 
 def test_outputs_are_endpoint_secret_kubeconfig_summary_and_three_commands(dev: Program) -> None:
     outputs = dev.known.stack_outputs
-    assert set(outputs) == {"endpoint", "kubeconfig", "plan", "commands"}
+    assert set(outputs) == {"endpoint", "kubeconfig", "apiKeys", "plan", "commands"}
     assert isinstance(outputs["kubeconfig"], Secret)
     assert outputs["endpoint"] == "http://ollama-router.ollama.svc.cluster.local"
     assert len(outputs["commands"]) == 3

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,20 +57,9 @@ def open_door(envoy: Path, tmp_path: Path) -> Iterator[OpenDoor]:
     with ExitStack() as stack:
         number = iter(range(100))
 
-        def start(
-            text: str, certificates: Path | None = None, override: str = "", facts: object = None, drain_limit: int = 10
-        ) -> Door:
+        def start(text: str, certificates: Path | None = None, **options: Any) -> Door:
             folder = tmp_path / f"door{next(number)}"
-            door = Door(
-                envoy,
-                folder,
-                text,
-                certificates,
-                override=override,
-                facts=facts,
-                drain_limit=drain_limit,
-                python=sys.executable,
-            )
+            door = Door(envoy, folder, text, certificates, **options, python=sys.executable)
             stack.callback(door.close)
             return door
 

@@ -1,5 +1,6 @@
 """Runs the real Envoy and the process beside it, on mounted folders that change as ConfigMaps do."""
 
+import hashlib
 import http.client
 import itertools
 import json
@@ -21,6 +22,8 @@ EFFECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
 KEPT_FOR = "0.5"
 ENVOY_OPTIONS = ("--disable-hot-restart", "--concurrency", "2", "-l", "warning", "--drain-time-s", "1")
+OPEN = {"auth": "none", "keys": {}, "clientOptions": "pass", "contexts": {}, "maxBody": 32 * 2**20, "origins": []}
+"""Rules that ask for nothing."""
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -75,17 +78,26 @@ class Door:
         *,
         override: str = "",
         facts: object = None,
+        rules: Mapping[str, Any] | None = None,
+        keys: Mapping[str, str] | None = None,
+        pair: Mapping[str, str] | None = None,
         drain_limit: int = 10,
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
         self.map, self.override = Mount(folder / "map"), Mount(folder / "override")
+        self.keys, self.tls = Mount(folder / "keys"), Mount(folder / "tls")
+        self.published: dict[str, str] = {}
+        self._secure = pair is not None
         self.directory = folder / "memory"
         self.directory.mkdir()
         self._python = python
         self._drain_limit = drain_limit
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
         self.publish(text, facts)
+        self.rule(rules or {}, keys or {})
+        if pair:
+            self.tls.publish(pair)
         if override:
             self.edit(override)
         self._log = (folder / "log").open("w+b")
@@ -107,7 +119,17 @@ class Door:
 
     def publish(self, text: str, facts: object = None) -> None:
         """Another map, swapped in as the kubelet does it."""
-        self.map.publish({"routes.toml": text, "facts.json": json.dumps(facts or {})})
+        self._map(**{"routes.toml": text, "facts.json": json.dumps(facts or {})})
+
+    def rule(self, rules: Mapping[str, Any], keys: Mapping[str, str]) -> None:
+        """Other rules and keys, these in clear; without keys nobody needs one."""
+        self.keys.publish({name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()})
+        named = {name: {} for name in keys}
+        self._map(**{"door.json": json.dumps({**OPEN, "auth": "keys" if keys else "none", "keys": named, **rules})})
+
+    def _map(self, **files: str) -> None:
+        self.published |= files
+        self.map.publish(self.published)
 
     def edit(self, text: str) -> None:
         """Other hand edits."""
@@ -134,6 +156,7 @@ class Door:
     def _router(self, command: str) -> list[str | Path]:
         return [
             *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
+            *("--keys", self.keys.folder, *(("--tls", self.tls.folder) if self._secure else ())),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
             *("--spill-port", str(self.spill_port)),
@@ -181,7 +204,7 @@ class Door:
                 raise AssertionError(f"a process ended with {process.returncode}:\n{self.log()[-3000:]}")
         try:
             ready = ask(self.metrics_port, "GET", "/readyz").status == 200
-            return ready and self.ask("GET", "/healthz").status == 200
+            return ready and (self._secure or self.ask("GET", "/healthz").status == 200)
         except OSError:
             return False
 

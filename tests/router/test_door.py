@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from router.body import LONGEST_BODY
+from router.rules import LARGEST_BODY
 from tests.router.conftest import Fleet, OpenDoor
 from tests.router.door import ANSWER_SECONDS
 from tests.router.fake_ollama import FakeOllama
@@ -95,10 +95,10 @@ def test_a_body_beyond_the_limit_is_413(fleet: Fleet) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", fleet.door.port, timeout=ANSWER_SECONDS)
     try:
         connection.putrequest("POST", "/api/chat")
-        connection.putheader("content-length", str(LONGEST_BODY + 2**20))
+        connection.putheader("content-length", str(LARGEST_BODY + 2**20))
         connection.endheaders(b'{"model": "gemma3:4b", "images": ["')
         with contextlib.suppress(ConnectionError):  # the door answers and hangs up before it has all of it
-            for _ in range(LONGEST_BODY // 2**20):
+            for _ in range(LARGEST_BODY // 2**20):
                 connection.send(b"x" * 2**20)
         response = connection.getresponse()
         assert (response.status, json.loads(response.read())) == (413, ollama_error("request body too large"))

@@ -46,7 +46,7 @@ class Local:
             )
 
     def serves(self) -> "Local":
-        wait_until(lambda: "FLEET_URL" in self.lines or self.process.poll() is not None, START_SECONDS, "it serves")
+        wait_until(lambda: "FLEET_API_KEY" in self.lines or self.process.poll() is not None, START_SECONDS, "it serves")
         assert self.process.poll() is None, self.words
         return self
 
@@ -74,7 +74,15 @@ class Local:
         return found - {self.process.pid}
 
     def chat(self, model: str) -> Answer:
-        return ask(self.port, "POST", "/api/chat", {"model": model, "messages": [{"role": "user", "content": "hi"}]})
+        body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+        return ask(self.port, "POST", "/api/chat", body, {"x-api-key": self.key})
+
+    @property
+    def key(self) -> str:
+        """The key that it printed."""
+        return next(
+            (line.partition("=")[2] for line in self.lines.splitlines() if line.startswith("FLEET_API_KEY=")), ""
+        )
 
 
 StartLocal = Callable[..., Local]
@@ -102,7 +110,9 @@ def alive(pid: int) -> bool:
 
 def test_each_model_of_the_plan_is_answered_by_its_pool_and_an_edited_map_takes_effect(start: StartLocal) -> None:
     local = start().serves()
-    assert local.lines == f"FLEET_URL=http://127.0.0.1:{local.port}\n"
+    assert local.lines == f"FLEET_URL=http://127.0.0.1:{local.port}\nFLEET_API_KEY={local.key}\n"
+    assert len(local.key) > 40
+    assert ask(local.port, "GET", "/api/tags").status == 401
     for model in plan_of(read(ROOT, "dev")).models:
         if not model.embedding:
             answer = local.chat(model.name)
@@ -110,7 +120,7 @@ def test_each_model_of_the_plan_is_answered_by_its_pool_and_an_edited_map_takes_
             assert answer.headers["x-simulated-by"].endswith(model.route[0])
     assert local.chat("assistant").pool in {"m60", "k80"}
     assert local.chat("none").status == 404
-    assert ask(local.port, "GET", "/simulator").status == 404
+    assert ask(local.port, "GET", "/simulator", None, {"x-api-key": local.key}).status == 404
 
     text = local.map.read_text()
     local.map.write_text(text.replace('"llama3.1:8b" = ["t4", "a100"]', '"llama3.1:8b" = ["a100"]'))

@@ -60,7 +60,7 @@ def test_figures_are_told_by_model_and_pool_and_a_made_up_name_is_none(
     for name in ("m", "M:latest", "library/m"):
         assert door.chat(name).status == 200
     assert door.chat("made-up-by-a-client").status == 404
-    labels = 'model="m:latest",pool="t4"'
+    labels = 'model="m:latest",pool="t4",key=""'
     for histogram in ("duration_ms", "first_byte_ms"):  # which Envoy adds up every five seconds
         wait_until(lambda name=histogram: figures(door).get(f"envoy_fleet_{name}_count{{{labels}}}") == 3)  # type: ignore[misc]
     found = figures(door)

@@ -55,7 +55,7 @@ SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
 }  # fmt: skip
 """For each section a value of each key that is not what the good file says."""
 
-ACTED_ON_BY_COMPONENTS = {"router/auth"}
+ACTED_ON_BY_COMPONENTS = {"router/tls"}
 """Keys that components or the router's files read from `RouterPlan.settings`, and no other decision depends on."""
 
 CASES = [

@@ -29,7 +29,7 @@ def test_a_thousand_models_fit_the_routers_config_map() -> None:
 def test_more_names_than_a_config_map_holds_are_an_error_before_kubernetes_refuses_it() -> None:
     config = fleet(3)
     plan = planned(config)
-    room = router.CONFIG_MAP_BYTES - len(plan.facts)
+    room = router.CONFIG_MAP_BYTES - len(plan.facts) - len(plan.rules)
     assert not list(router.check(config, replace(plan, routes="x" * (room - 1))))
     (problem,) = router.check(config, replace(plan, routes="x" * room))
     assert problem.place == "fleet.models"

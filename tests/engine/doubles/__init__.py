@@ -1,14 +1,15 @@
 """In-process doubles of Pulumi providers, for the real engine to talk to.
 
 `GoogleDouble` and `KubernetesDouble` answer as the real plugins do where it matters to a fleet:
-which edits replace, which outputs appear, what the service refuses. `ProviderDouble("random")`
-stands in for any other package. All keep what exists and log what was done; see `Ledger`.
+which edits replace, which outputs appear, what the service refuses. `RandomDouble` makes passwords,
+and `ProviderDouble(NAME)` stands in for any other package. All keep what exists and log what was done; see `Ledger`.
 """
 
 from tests.engine.doubles.google import GoogleDouble
 from tests.engine.doubles.kubernetes import KubernetesDouble
 from tests.engine.doubles.ledger import Existing, Ledger, Operation
 from tests.engine.doubles.provider import ProviderDouble
+from tests.engine.doubles.random import RandomDouble
 from tests.engine.doubles.server import Serving
 from tests.engine.doubles.values import plain
 
@@ -19,6 +20,7 @@ __all__ = [
     "Ledger",
     "Operation",
     "ProviderDouble",
+    "RandomDouble",
     "Serving",
     "plain",
 ]

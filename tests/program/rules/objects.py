@@ -75,6 +75,7 @@ def objects_are_called_by_their_fixed_names_and_labelled_as_ours(view: View) -> 
     if view.cluster_plan is None:
         return
     for type_, suffix, name in (
+        (NETWORK_POLICY, "network-policy", "ollama-router"),
         (DEPLOYMENT, "deployment", "ollama-router"),
         (SERVICE, "service", "ollama-router"),
         (SERVICE_ACCOUNT, "account", "ollama-router"),
@@ -171,7 +172,24 @@ def the_door_is_as_open_as_the_file_says(view: View) -> Complaints:
         {
             "spec.type": "ClusterIP" if settings.expose == "cluster" else "LoadBalancer",
             "spec.selector": ROUTER_POD,
-            "spec.ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+            "spec.ports": [
+                {"name": "https", "port": 443, "targetPort": "http"}
+                if settings.tls
+                else {"name": "http", "port": 80, "targetPort": "http"}
+            ],
+            **({} if settings.expose == "cluster" else {"spec.externalTrafficPolicy": "Local"}),
+        },
+    )
+    ranges = [{"ipBlock": {"cidr": one}} for one in settings.source_ranges]
+    inside: Any = {"namespaceSelector": {}}
+    door = {"ports": [{"port": "http", "protocol": "TCP"}]} | ({"from": [*ranges, inside]} if ranges else {})
+    yield from expect(
+        view.named(NETWORK_POLICY, "fleet-router-network-policy"),
+        {
+            "metadata.name": "ollama-router",
+            "spec.podSelector": {"matchLabels": ROUTER_POD},
+            "spec.policyTypes": ["Ingress"],
+            "spec.ingress": [door, {"ports": [{"port": "metrics", "protocol": "TCP"}], "from": [inside]}],
         },
     )
     if service is None:
@@ -225,7 +243,7 @@ def every_map_holds_what_is_read_from_it_and_is_below_a_mebibyte(view: View) -> 
     if view.cluster_plan is None:
         return
     router = view.plan.router
-    wanted = {"routes.toml": router.routes, "facts.json": router.facts}
+    wanted = {"routes.toml": router.routes, "facts.json": router.facts, "door.json": router.rules}
     yield from expect(view.named(CONFIG_MAP, "fleet-router-routes"), {"data": wanted})
     yield from expect(view.named(CONFIG_MAP, "fleet-router-program"), {"data": program()})
     script = (view.named(CONFIG_MAP, "fleet-prepare") or view.resources[0]).inputs.get("data") or {}

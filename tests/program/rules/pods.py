@@ -230,17 +230,23 @@ def the_router_reads_program_map_and_hand_edits_and_envoy_what_is_made_of_them(v
         "/etc/ollama-fleet/routes": {"name": "routes", "configMap": {"name": "ollama-routes"}},
         "/etc/ollama-fleet/override": {"name": "override", "configMap": edits},
     }
+    secrets: dict[str, Any] = {}
+    if view.plan.router.keys:
+        keys = {"secretName": "ollama-router-keys", "defaultMode": 0o440}
+        beside["/etc/ollama-fleet/keys"] = {"name": "keys", "secret": keys}
+    if (pair := view.plan.router.settings.tls) is not None:
+        secrets["/etc/ollama-fleet/tls"] = {"name": "tls", "secret": {"secretName": pair, "defaultMode": 0o440}}
     for pod in view.routers:
         envoy = pod.container("envoy")
         yield from _mounts(
             pod.name,
             pod.spec,
             envoy,
-            {"/run/ollama-fleet": memory, "/tmp": {"name": "tmp", "emptyDir": {}}},
+            {"/run/ollama-fleet": memory, "/tmp": {"name": "tmp", "emptyDir": {}}, **secrets},
             written={"/tmp"},
         )
         for name in ("configure", "control"):
-            yield from _mounts(pod.name, pod.spec, pod.container(name), beside)
+            yield from _mounts(pod.name, pod.spec, pod.container(name), {**beside, **secrets})
         leave = view.plan.router.leave_seconds
         wanted = ["--config-path", "/run/ollama-fleet/bootstrap.json", "--disable-hot-restart"]
         if envoy.get("args") != [*wanted, "--drain-time-s", str(leave), "--log-level", "warning"]:
@@ -251,7 +257,10 @@ def the_router_reads_program_map_and_hand_edits_and_envoy_what_is_made_of_them(v
 def the_process_beside_envoy_is_started_and_stopped_with_the_options_of_the_plan(view: View) -> Complaints:
     plan = view.plan.router
     options = [
-        *("--map=/etc/ollama-fleet/routes", "--override=/etc/ollama-fleet/override", "--directory=/run/ollama-fleet"),
+        *("--map=/etc/ollama-fleet/routes", "--override=/etc/ollama-fleet/override"),
+        *(["--keys=/etc/ollama-fleet/keys"] if plan.keys else []),
+        *(["--tls=/etc/ollama-fleet/tls"] if plan.settings.tls else []),
+        "--directory=/run/ollama-fleet",
         *(f"--port={plan.port}", f"--admin-port={plan.admin_port}", f"--beside-port={plan.beside_port}"),
         f"--spill-port={plan.spill_port}",
         *(f"--metrics-port={plan.metrics_port}", f"--leave={plan.leave_seconds}"),
@@ -284,7 +293,7 @@ def _mounts(
         mount = mounts.get(path, {})
         if volumes.get(mount.get("name")) != volume:
             yield f"{pod}/{container.get('name')}: at {path} stands {volumes.get(mount.get('name'))}"
-        fixed = "configMap" in volume if written is None else path not in written
+        fixed = bool(volume.keys() & {"configMap", "secret"}) if written is None else path not in written
         if bool(mount.get("readOnly")) != fixed:
             yield f"{pod}/{container.get('name')}: {path} can be written, or cannot"
 

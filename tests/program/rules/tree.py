@@ -24,7 +24,8 @@ from tests.program.rules.view import (
 )
 
 OUTPUTS = {
-    "Fleet": {"endpoint", "kubeconfig"},
+    "ApiKeys": {"keys"},
+    "Fleet": {"endpoint", "kubeconfig", "apiKeys"},
     "Cluster": {"name", "kubeconfig"},
     "NodePool": {"name"},
     "Driver": {"name"},
@@ -89,7 +90,7 @@ def every_object_of_the_cluster_goes_through_our_provider(view: View) -> Complai
 @rule
 def components_in_the_cluster_are_handed_our_provider(view: View) -> Complaints:
     ours = [one.urn for one in view.all(PROVIDER)]
-    for kind in ("Driver", "Server", "Router"):
+    for kind in ("ApiKeys", "Driver", "Server", "Router"):
         for resource in view.all(COMPONENT + kind):
             if list((resource.providers or {}).values()) != ours:
                 yield f"{resource.name} hands down {resource.providers}"
@@ -118,8 +119,9 @@ def there_is_one_provider_that_edits_in_place_and_knows_its_cluster_by_name(view
 @rule
 def what_stands_in_our_cluster_goes_down_with_it_and_what_joins_another_does_not(view: View) -> Complaints:
     ours = view.own_cluster.urn if view.own_cluster else None
-    components = [one for kind in ("Driver", "Server", "Router") for one in view.all(COMPONENT + kind)]
-    for resource in [*view.kubernetes, *view.node_pools, *components]:
+    components = [one for kind in ("ApiKeys", "Driver", "Server", "Router") for one in view.all(COMPONENT + kind)]
+    keys = view.all("random:index/randomPassword:RandomPassword")
+    for resource in [*view.kubernetes, *view.node_pools, *components, *keys]:
         if resource.deleted_with != ours:
             yield f"{resource.name} is deleted with {resource.deleted_with}"
 
