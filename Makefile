@@ -7,7 +7,7 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan local preview up destroy test test-cluster check tools bench clean
+.PHONY: help plan local preview up destroy test test-cluster fuzz check tools bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: $(VENV)/.installed-test ## every test that this machine can run, and which
 
 test-cluster: $(VENV)/.installed-test ## the tests of a Kubernetes API: on a control plane of their own, or KUBECONFIG=...
 	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n 2 --dist worksteal) tests/cluster
+
+fuzz: $(VENV)/.installed-test ## hostile requests to a real door, many more than `make test` sends (COUNT=20000)
+	@OLLAMA_FLEET_FUZZ=$(or $(COUNT),20000) $(RUN) -m pytest -n 0 tests/router/test_hostile.py
 
 check: $(VENV)/.installed-test ## format, lint, types and layers
 	@$(RUN) -m ruff format --check .
