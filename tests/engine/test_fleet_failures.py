@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from infra import stack as stacks
-from tests.engine.doubles import GoogleDouble, KubernetesDouble
 from tests.engine.fleets import CLUSTER, NODE_POOL, ROOT, UNPROTECTED, Edit, Fleet, dev, example, exists
 from tests.engine.harness import Engine, UpdateError
 
@@ -42,9 +41,9 @@ def test_creates_that_fail_one_after_the_other_are_resumed_without_doubles_or_le
 
 
 def assert_made_once(fleet: Fleet) -> None:
-    """Every object in both clouds is in the state, was made once, and nothing else was ever made."""
+    """Every object in both clouds, and every key, is in the state, was made once, and nothing else was ever made."""
     state = sorted(one.id for one in fleet.stack.state() if one.id)
-    doubles: list[GoogleDouble | KubernetesDouble] = [fleet.google, fleet.kubernetes]
+    doubles = [fleet.google, fleet.kubernetes, *fleet.stack.others.values()]
     assert state == sorted(one for double in doubles for one in double.ids())
     made = [one.id for double in doubles for one in double.operations("create") if not one.failed]
     assert sorted(made) == state
