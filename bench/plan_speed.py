@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from infra import stack as stacks  # noqa: E402 run as a script, whose folder is bench/
+
 SIZES = ((10, 2), (100, 10), (250, 12), (500, 25), (1000, 50), (1500, 75))
 """(models, pools); not far above these the names exceed the router's ConfigMap, which the plan refuses."""
 RUNS = 3
@@ -50,16 +54,39 @@ def measure(arguments: list[str]) -> tuple[float, float]:
     return best, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
+def show(title: str, arguments: list[str]) -> None:
+    """Measure, and print a line of the table."""
+    print("{:34} {:8.2f} {:6.0f}".format(title, *measure(arguments)), flush=True)
+
+
+def edited(folder: Path, name: str, written: dict[str, Any]) -> list[str]:
+    """A repository whose last commit has this stack, and whose work tree has one pool of it made spot."""
+    folder.mkdir()
+    file = folder / f"Pulumi.{name}.yaml"
+    file.write_text(json.dumps(written))
+    git = ["git", "-C", str(folder), "-c", "user.name=bench", "-c", "user.email=bench@example.com"]
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "before"]):
+        subprocess.run([*git, *command], check=True)
+    pools = written["config"]["ollama-fleet:fleet"]["pools"]
+    next(iter(pools.values()))["spot"] = True
+    file.write_text(json.dumps(written))
+    return ["diff", "--cwd", str(folder), "--stack", name, "--base", "HEAD"]
+
+
 def main() -> None:
     """Print the table."""
     print(f"{'command':34} {'seconds':>8} {'MiB':>6}")
-    print("{:34} {:8.2f} {:6.0f}".format("fleet plan, dev", *measure(["plan", "--stack", "dev"])))
-    with tempfile.TemporaryDirectory() as folder:
+    show("fleet plan, dev", ["plan", "--stack", "dev"])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         for models, pools in SIZES:
-            Path(folder, f"Pulumi.m{models}.yaml").write_text(json.dumps(stack(models, pools)))
-            figures = measure(["plan", "--cwd", folder, "--stack", f"m{models}"])
-            print("{:34} {:8.2f} {:6.0f}".format(f"fleet plan, {models} models, {pools} pools", *figures))
-    print("{:34} {:8.2f} {:6.0f}".format("fleet resources, dev", *measure(["resources", "--stack", "dev"])))
+            (folder / f"Pulumi.m{models}.yaml").write_text(json.dumps(stack(models, pools)))
+            show(f"fleet plan, {models} models, {pools} pools", ["plan", "--cwd", str(folder), "--stack", f"m{models}"])
+        show("fleet resources, dev", ["resources", "--stack", "dev"])
+        dev = stacks.read(ROOT, "dev")
+        written = {"config": {**dev.settings, stacks.KEY: dev.fleet}}
+        show("fleet diff, dev", edited(folder / "dev", "dev", written))
+        show("fleet diff, 1000 models, 50 pools", edited(folder / "large", "large", stack(1000, 50)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra import lockfile
 from infra import stack as stacks
 from infra.change.build import Side, build
 from infra.change.model import FleetChange, Level
@@ -145,7 +146,8 @@ def _side(name: str, revision: _Revision, *, code: bool, notes: list[str] | None
     stack = stacks.read(revision.folder, name)
     parsed = parse(stack.fleet)
     config = parsed.config or FleetConfig()
-    planned = plan(config, stack=stack.name, project=stack.project, problems=parsed.problems)
+    lock = lockfile.read(revision.folder)
+    planned = plan(config, stack=stack.name, project=stack.project, problems=parsed.problems, lock=lock)
     registered: Program | None = None
     if has_errors(planned.problems):
         if notes is not None:

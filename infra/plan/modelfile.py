@@ -139,6 +139,8 @@ def root(name: str, derived: Mapping[str, Derived]) -> str:
 
 def made_from(name: str, derived: Mapping[str, Derived], declared: Collection[str]) -> list[str]:
     """`name` behind everything declared that it is made from, in the order in which it can be made."""
+    if name not in derived:
+        return [name]
     by_name = {canonical_model(model): model for model in declared}
     chain = [name]
     while chain[-1] in derived and (base := by_name.get(canonical_model(derived[chain[-1]].base))) not in (

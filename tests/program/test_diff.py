@@ -9,12 +9,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from infra import lockfile
 from infra.__main__ import main
+from infra.plan.lock import Lock, Locked
 from tests.program.programs import ROOT
 
 FILE = "Pulumi.dev.yaml"
@@ -183,6 +186,19 @@ def test_a_base_with_errors_still_shows_pools_models_and_money(checkout: Checkou
     found = checkout.json()
     assert found["resources"] is None
     assert [one["name"] for one in found["models"]] == ["nomic-embed-text"]
+
+
+def test_a_digest_that_was_pinned_anew_is_a_change_of_its_model(checkout: Checkout) -> None:
+    def lock(digest: str) -> None:
+        entry = Locked(digest=digest, size_gb=4.9, source="registry.ollama.ai", date=date(2026, 11, 1))
+        lockfile.write(checkout.folder, Lock(models={"llama3.1:8b": entry}))
+
+    lock("sha256:" + 64 * "1")
+    checkout.commit()
+    lock("sha256:" + 64 * "2")
+    (changed,) = checkout.json()["models"]
+    assert changed["name"] == "llama3.1:8b"
+    assert changed["digest"] == [64 * "1", 64 * "2"]
 
 
 def test_the_files_that_the_base_extends_are_those_of_the_base(checkout: Checkout) -> None:
