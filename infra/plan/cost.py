@@ -108,6 +108,7 @@ def build(
         date=min((fact.date for fact in _used(catalogue, config, cluster, pools)), default=prices.cluster.date),
         hours_per_month=catalogue.gke.hours_per_month,
         lines=tuple(lines),
+        budget=config.budget.monthly_usd if config.budget else None,
         not_counted=(
             "traffic and NAT data",
             "free tier, committed use and negotiated prices",

@@ -394,6 +394,8 @@ class CostPlan:
     hours_per_month: int
     lines: tuple[CostLine, ...]
     not_counted: tuple[str, ...]
+    budget: float | None = None
+    """USD per month that the file allows; a check, not a cap."""
 
     @property
     def total(self) -> Money:

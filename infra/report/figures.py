@@ -4,7 +4,7 @@ Every function returns plain text for people, with no markup and no escapes of i
 passed on as it stands: `visible` and the format's own escaping are the caller's.
 """
 
-from infra.plan.model import FleetPlan, Money
+from infra.plan.model import CostPlan, FleetPlan, Money
 from infra.problem import Problem, Severity
 
 GIB = 2**30
@@ -99,4 +99,13 @@ def scope(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
     lines += [("checked", plan.checked), ("not checked", plan.not_checked)] if plan.pools else []
     if plan.cost is not None:
         lines.append(("not counted", plan.cost.not_counted))
+        lines.append(("budget", _budget(plan.cost)))
     return tuple((title, ", ".join(items)) for title, items in lines if items)
+
+
+def _budget(cost: CostPlan) -> tuple[str, ...]:
+    if cost.budget is None:
+        return ()
+    least, most = cost.monthly(cost.total.minimum), cost.monthly(cost.total.maximum)
+    kept = "kept" if most <= cost.budget else "kept at the minimum only" if least <= cost.budget else "not kept"
+    return (f"{kept}: {span(f'{least:,.0f}', f'{most:,.0f}')} of {cost.budget:,.0f} USD a month",)

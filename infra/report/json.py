@@ -16,7 +16,8 @@
  "aliases": [{"name": "...", "targets": {"MODEL": 90}}],
  "router": {"port": 8080, "routes": "the text of routes.toml", "settings": {...}, ...},
  "cost": {"region": "...", "pricedIn": "...", "date": "2026-06-22", "hoursPerMonth": 730, "lines": [...],
-          "base": {"usdPerHour": {...}, "usdPerMonth": {...}}, "total": {...}, "notCounted": ["..."]} or null,
+          "base": {"usdPerHour": {...}, "usdPerMonth": {...}}, "total": {...}, "budgetUsdPerMonth": 3000.0 or null,
+          "notCounted": ["..."]} or null,
  "quotas": [{"name": "NVIDIA_T4_GPUS", "where": "us-central1", "needed": 2}],
  "wakeMinutes": {"minimum": 4, "maximum": 6}, "wakeBilledMinutes": 20}
 ```
@@ -72,6 +73,7 @@ UNITS = {
     ("RouterPlan", "drain_limit"): "drainLimitSeconds",
     ("RouterPlan", "cpu_target"): "cpuTargetPercent",
     ("Router", "max_body"): "maxBodyBytes",
+    ("CostPlan", "budget"): "budgetUsdPerMonth",
 }
 """Keys whose field has its unit in the dataclass's docstring only."""
 CENTS_OF_CENTS = 6

@@ -229,6 +229,17 @@ def test_prices_of_another_region_are_said_to_be_so(dev: FleetPlan) -> None:
         assert "prices us-central1 (the catalogue has none of europe-west9)" in rendered
 
 
+@pytest.mark.parametrize(("budget", "said"), [(99999, "kept:"), (500, "kept at the minimum only:"), (9, "not kept:")])
+def test_a_budget_is_held_against_the_bill_in_words(dev: FleetPlan, budget: int, said: str) -> None:
+    assert dev.cost is not None
+    plan = replace(dev, cost=replace(dev.cost, budget=float(budget)))
+    for rendered in (text.render(plan), markdown.render(plan)):
+        assert said in rendered
+        assert f"of {budget:,} USD a month" in rendered
+        assert "USD a month" not in text.render(replace(dev, cost=replace(dev.cost, budget=None)))
+    assert json.loads(to_json.render(plan))["cost"]["budgetUsdPerMonth"] == budget
+
+
 def test_ollama_sizes_read_as_ollama_prints_them() -> None:
     sizes = {999: "999 B", 10**9: "1 GB", 6_244_798_720: "6.2 GB", 24_616_618_000: "24 GB", 338_081_920: "338 MB"}
     assert {size: figures.ollama_size(size) for size in sizes} == sizes
