@@ -44,25 +44,27 @@ def _render(change: FleetChange, most: int) -> str:
 
 
 def _keys(change: FleetChange, most: int) -> str:
+    changed = words.rows(change)
     rows = [
         (code(_short(row.key)), escape(row.before), escape(row.after), escape(_short(row.effect, 600)))
-        for row in words.rows(change)
+        for row in changed[:most]
     ]
-    return _table(("Key", "Before", "After", "Effect"), rows, most)
+    return _table(("Key", "Before", "After", "Effect"), rows, len(changed))
 
 
 def _money(change: FleetChange) -> str:
     if all(plan is None or plan.cost is None for plan in (change.before, change.after)):
         return ""
-    return _table(("", "Minimum", "Maximum"), [tuple(map(escape, line)) for line in words.money(change)], 3)
+    return _table(("", "Minimum", "Maximum"), [tuple(map(escape, line)) for line in words.money(change)])
 
 
 def _resources(change: FleetChange, most: int) -> str:
+    changed = words.resources(change)
     rows = [
         (escape(kind), code(_short(name)), does, escape(_short(detail, 300)))
-        for kind, name, does, detail in map(words.resource_line, words.resources(change))
+        for kind, name, does, detail in map(words.resource_line, changed[:most])
     ]
-    return _table(("Resource", "Name", "", "Why or what"), rows, most)
+    return _table(("Resource", "Name", "", "Why or what"), rows, len(changed))
 
 
 def _problems(title: str, problems: Sequence[Problem], most: int) -> str:
@@ -77,13 +79,10 @@ def _problems(title: str, problems: Sequence[Problem], most: int) -> str:
     return "\n".join(lines)
 
 
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> str:
-    if not rows:
-        return ""
-    shown = rows[:most]
-    rule = ["---"] * len(titles)
-    lines = [f"| {' | '.join(cells)} |" for cells in (titles, rule, *shown)] if shown else []
-    more = list(_left_out(len(rows) - len(shown)))
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], total: int | None = None) -> str:
+    """The first `rows` of `total`; all of them without it."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (titles, ["---"] * len(titles), *rows)] if rows else []
+    more = list(_left_out((len(rows) if total is None else total) - len(rows)))
     return "\n".join([*lines, *([""] if lines and more else []), *more])
 
 
