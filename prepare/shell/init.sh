@@ -57,6 +57,7 @@ init() {
         bring_all "$work/list/models.tsv" || fail $?
         find_unwanted
         remove_unwanted
+        rm -rf "$notes/downloads" # all that is wanted is whole
     fi
     note_started
     say "$(grep -c "$tab" "$work/list/models.tsv") entries in place, $brought of them new, in $(($(now) - started)) s"

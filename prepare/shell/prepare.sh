@@ -16,6 +16,7 @@
 # be made, and the Modelfiles that it names.
 #   pull    NAME  SOURCE      DIGEST    SOURCE as the registry calls it; http://HOST/NAMESPACE/MODEL:TAG for plain HTTP
 #   create  NAME  MODELFILE   DIGEST    the file's name in the folder; the sha256 of the weights where FROM is a file
+#                                     or an https:// address
 #   copy    NAME  SOURCE      -         another name of the list
 #   verify  NAME  -           DIGEST    nothing is fetched: it has to be there
 # DIGEST is the sha256 of the manifest, or - for whatever the registry has. declared.tsv holds the fleet's other models,
@@ -49,6 +50,8 @@ here=${0%/*}
 . "$here/client.sh"
 # shellcheck source=prepare/shell/pull.sh
 . "$here/pull.sh"
+# shellcheck source=prepare/shell/download.sh
+. "$here/download.sh"
 # shellcheck source=prepare/shell/bring.sh
 . "$here/bring.sh"
 # shellcheck source=prepare/shell/routes.sh
