@@ -16,7 +16,7 @@ kind_of() {
     *x509:* | *tls:* | *certificate* | *'verify error'* | *'HTTP response to HTTPS client'*) echo "$TLS" ;;
     *'no such host'* | *'dial tcp: lookup '* | *'name resolution'* | *'ame or service not known'* | \
         *BIO_lookup*) echo "$NAME_RESOLUTION" ;;
-    *': 401'* | *': 403'* | *unauthorized* | *'access denied'*) echo "$DENIED" ;;
+    *': 401'* | *': 403'* | *'realm host'* | *unauthorized* | *'access denied'*) echo "$DENIED" ;;
     *'manifest: file does not exist'* | *'manifest: 404'*) echo "$UNKNOWN_MODEL" ;;
     *'could not connect to ollama'* | *'ollama server not responding'*) echo "$NO_SERVER" ;;
     *'dial '* | *connect* | *timeout* | *EOF* | *unreachable* | *'no route'* | *': 5'[0-9][0-9]* | *'max retries'* | \
