@@ -54,7 +54,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 
 from components import labels
 from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, PoolPlan
-from prepare.definitions import definitions
+from prepare.definitions import command, definitions
 
 HOME = "/ollama"
 STORE = f"{HOME}/models"
@@ -241,7 +241,7 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
     return ContainerArgs(
         name="ollama",
         image=pool.runtime.image,
-        command=_script("serve"),
+        command=command("serve"),
         ports=[ContainerPortArgs(name="http", container_port=OLLAMA_PORT)],
         env=_environment({**pool.environment, **_of_probes(pool)}),
         resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **resources}, limits=resources),
@@ -249,14 +249,14 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
         volume_mounts=_mounts(pool),
         # the proof of the GPU, once
         startup_probe=ProbeArgs(
-            exec_=ExecActionArgs(command=_script("started")),
+            exec_=ExecActionArgs(command=command("started")),
             period_seconds=STARTUP_PERIOD,
             timeout_seconds=30,
             failure_threshold=pool.startup_threshold,
         ),
         # a process each time: not as often as a request would be
         readiness_probe=ProbeArgs(
-            exec_=ExecActionArgs(command=_script("ready")), period_seconds=5, timeout_seconds=10, failure_threshold=2
+            exec_=ExecActionArgs(command=command("ready")), period_seconds=5, timeout_seconds=10, failure_threshold=2
         ),
         # patient: a server that loads a model answers late and must not be killed for it
         liveness_probe=ProbeArgs(
@@ -266,7 +266,7 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
             failure_threshold=6,
         ),
         lifecycle=LifecycleArgs(
-            pre_stop=LifecycleHandlerArgs(exec_=ExecActionArgs(command=_script("drain", str(pool.drain_limit))))
+            pre_stop=LifecycleHandlerArgs(exec_=ExecActionArgs(command=command("drain", str(pool.drain_limit))))
         ),
     )
 
@@ -283,7 +283,7 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
     return ContainerArgs(
         name="prepare" if first else "companion",
         image=pool.runtime.image,
-        command=_script(mode),
+        command=command(mode),
         env=_environment(
             {
                 **pool.pull_environment,
@@ -309,10 +309,6 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
             VolumeMountArgs(name="override", mount_path=OVERRIDE_FOLDER, read_only=True),
         ],
     )
-
-
-def _script(mode: str, *arguments: str) -> list[str]:
-    return ["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", mode, *arguments]
 
 
 def _of_probes(pool: PoolPlan) -> dict[str, str]:

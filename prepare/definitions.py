@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.names import fingerprint, key
-from infra.plan.model import Prepared
+from infra.plan.model import PREPARE_FOLDER, Prepared
 
 LIST = "models.tsv"
 DECLARED = "declared.tsv"
@@ -42,6 +42,11 @@ def _line(model: Prepared, files: dict[str, str], *, prefix: str = "") -> str:
 def scripts() -> dict[str, str]:
     """Name -> text of the shell that pods mount; `prepare.sh` is the one to call, and it reads the others."""
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(SHELL.glob("*.sh"))}
+
+
+def command(mode: str, *arguments: str) -> list[str]:
+    """What a container that mounts the scripts runs."""
+    return ["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", mode, *arguments]
 
 
 def scripts_hash() -> str:

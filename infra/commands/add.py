@@ -6,12 +6,13 @@ import sys
 from infra import lockfile, registry
 from infra import stack as stacks
 from infra.commands import common, pin
-from infra.config import FleetConfig, parse
+from infra.config import FleetConfig, Model, parse, place
 from infra.config.references import one_of
 from infra.names import canonical_model
-from infra.plan.lock import Lock
+from infra.plan.build import build
+from infra.plan.lock import Lock, Locked
 from infra.plan.sources import source
-from infra.problem import error, has_errors
+from infra.problem import Problem, Severity, error, has_errors
 
 HELP = "add a model to a pool: one line in the stack file, its shape, size and digest in fleet.lock.toml"
 
@@ -20,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fleet add`."""
     common.add_stack_option(parser)
     parser.add_argument("model", metavar="MODEL", help="as `ollama pull` takes it")
-    parser.add_argument("--pool", metavar="POOL", help="where it is served; left out where the file has one pool only")
+    parser.add_argument(
+        "--pool",
+        metavar="POOL",
+        help="where it is served; left out: the pools that hold it are told, or the only one is taken",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,18 +36,44 @@ def run(arguments: argparse.Namespace) -> int:
     if config is None or has_errors(parsed.problems):
         return common.say_errors(parsed.problems)
     name, pools = arguments.model, frozenset(config.pools)
-    pool = arguments.pool or (next(iter(pools)) if len(pools) == 1 else None)
-    if pool not in pools:
-        common.say(
-            error(
-                "--pool", f"there is no pool {pool}" if pool else "no pool is named", one_of(pool or "", pools, "pools")
-            )
-        )
-        return common.ERRORS
     if canonical_model(name) in {canonical_model(one) for one in [*config.models, *config.aliases]}:
         common.say(error("MODEL", f"{name} is in the file already", "edit its list of pools there"))
         return common.ERRORS
-    return _add(stack, config, name, pool)
+    pool = arguments.pool or (next(iter(pools)) if len(pools) == 1 else None)
+    if pool in pools:
+        return _add(stack, config, name, pool)
+    common.say(
+        error("--pool", f"there is no pool {pool}", one_of(pool, pools, "pools"))
+        if pool
+        else _proposal(stack, config, name)
+    )
+    return common.ERRORS
+
+
+def _proposal(stack: stacks.Stack, config: FleetConfig, name: str) -> Problem:
+    """The pools that hold the model, as the plan finds them: an owner names pools, nobody guesses."""
+    wanted = {asked for pool in config.pools.values() if (asked := source(pool, None, name)) is not None}
+    lock = lockfile.read(stack.path.parent)
+    if len(wanted) == 1:
+        # pools with registries of their own may have other models under this name
+        (asked,) = wanted
+        try:
+            _, entry = _looked_up(asked)
+        except registry.RegistryError as failure:
+            return error("MODEL", str(failure), "nothing was written")
+        lock = Lock(models={**lock.models, name: entry})
+    grown = config.model_copy(update={"models": {**config.models, name: Model()}})
+    plan = build(grown, stack=stack.name, project=stack.project, lock=lock)
+    here = place("models", name)
+    found = next((one for one in plan.problems if one.place == here and one.severity is Severity.ERROR), None)
+    remedy = found.remedy if found else one_of("", frozenset(config.pools), "pools")
+    return error("--pool", f"no pool is named for {name}, and nothing was written", f"{remedy}; or name one: --pool")
+
+
+def _looked_up(wanted: str) -> tuple[registry.Found, Locked]:
+    """What the registry has, with its shape. Raises RegistryError."""
+    found = registry.find(wanted)
+    return found, pin.pin(found, None).model_copy(update=vars(registry.header(found, wanted)))
 
 
 def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
@@ -52,17 +83,15 @@ def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
         return common.ERRORS
     try:
         text = with_model(stack.path.read_text(encoding="utf-8"), name, pool)
-        found = registry.find(wanted)
-        head = registry.header(found, wanted)
+        found, entry = _looked_up(wanted)
     except registry.RegistryError as failure:
         common.say(error("MODEL", str(failure), "nothing was written"))
         return common.ERRORS
-    entry = pin.pin(found, None).model_copy(update=vars(head))
     folder = stack.path.parent
     lockfile.write(folder, Lock(models={**lockfile.read(folder).models, name: entry}))
     stack.path.write_text(text, encoding="utf-8")
     sys.stdout.write(
-        f"{name}  {entry.size_gb:.1f} GB  {head.quantization}  context {head.max_context}  {found.digest[:12]}\n"
+        f"{name}  {entry.size_gb:.1f} GB  {entry.quantization}  context {entry.max_context}  {found.digest[:12]}\n"
         f"written: {stack.path.name}, {lockfile.NAME}; next: fleet plan --stack {stack.name}\n"
     )
     return common.OK

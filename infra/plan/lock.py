@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.catalogue.types import Catalogue, Shape
 from infra.catalogue.types import Model as ModelFacts
-from infra.config import FleetConfig
+from infra.config import FleetConfig, Model
 from infra.config.types import Digest
 from infra.names import canonical_model
 
@@ -52,7 +52,7 @@ def apply(catalogue: Catalogue, config: FleetConfig, lock: Lock) -> tuple[Catalo
         if entry.shape is not None and canonical_model(name) not in known
     }
     models = {
-        name: model.model_copy(update={"digest": locked[canonical_model(name)].digest})
+        name: _pinned(model, locked[canonical_model(name)].digest)
         if model.digest is None and model.modelfile is None and canonical_model(name) in locked
         else model
         for name, model in config.models.items()
@@ -61,3 +61,9 @@ def apply(catalogue: Catalogue, config: FleetConfig, lock: Lock) -> tuple[Catalo
         catalogue.model_copy(update={"models": {**catalogue.models, **facts}}) if facts else catalogue,
         config.model_copy(update={"models": models}) if lock.models else config,
     )
+
+
+def _pinned(model: Model, digest: str) -> Model:
+    pinned = model.model_copy(update={"digest": digest})
+    pinned.model_fields_set.discard("digest")  # the file does not say it
+    return pinned

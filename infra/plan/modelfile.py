@@ -11,6 +11,8 @@ from infra.problem import Problem, error
 
 INPUT = re.compile(r"\{inputs\.([A-Za-z0-9_]+)\}")
 FROM = re.compile(r"^\s*FROM\s+(\S+)\s*$", re.IGNORECASE | re.MULTILINE)
+ADDRESS = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[!#-~]+")
+"""Without user and password, which would be a secret in the file."""
 HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
 LOAD_OPTION = re.compile(r"^\s*PARAMETER\s+(num_ctx|num_gpu|main_gpu|num_batch)\b", re.IGNORECASE | re.MULTILINE)
 """Options that decide how a model is loaded, and with it its memory."""
@@ -27,6 +29,11 @@ class Derived:
     def base_is_file(self) -> bool:
         """Whether FROM names weights in a file or at a URL instead of a model."""
         return self.base.startswith((".", "/", "http://", "https://"))
+
+    @property
+    def base_is_address(self) -> bool:
+        """Whether the weights are downloaded from a URL."""
+        return bool(ADDRESS.fullmatch(self.base))
 
 
 def derive(config: FleetConfig) -> tuple[dict[str, Derived], list[Problem]]:
@@ -57,12 +64,19 @@ def _check(name: str, model: Model, text: str) -> Iterator[Problem]:
     base = FROM.search(text)
     if not base:
         yield error(here, "the Modelfile has no FROM", "begin it with FROM and a model, for instance FROM llama3.2:3b")
-    elif (made := Derived(text=text, base=base[1])).base_is_file and not made.base.startswith("./"):
+    elif (made := Derived(text=text, base=base[1])).base_is_address:
+        if model.digest is None:
+            yield error(
+                place("models", name, "digest"),
+                "FROM names an address, and nothing says what has to come from there",
+                "write digest: and the sha256 of the file, 64 hex digits",
+            )
+    elif made.base_is_file and not made.base.startswith("./"):
         yield error(
             here,
-            "FROM names an address or a path outside the pool's own files",
-            "write ./FILE.gguf for one in the folder models/files of the pool's volume, or name a model of a registry, "
-            "hf.co/USER/MODEL:TAG included",
+            "FROM names a path outside the pool's own files, or an address that is not https://HOST/FILE.gguf",
+            "write that address without a password in it, ./FILE.gguf for one in the folder models/files of the pool's "
+            "volume, or name a model of a registry, hf.co/USER/MODEL:TAG included",
         )
     elif made.base_is_file and ".." in made.base.split("/"):
         yield error(here, "FROM leaves the folder of the pool's own files", "write ./FILE.gguf")
@@ -127,10 +141,13 @@ def _cycles(derived: Mapping[str, Derived]) -> Iterator[tuple[str, Problem]]:
 
 
 def root(name: str, derived: Mapping[str, Derived]) -> str:
-    """The model at the end of the FROMs, whose weights `name` has. Stops at a circle, which `derive` reports."""
+    """The model at the end of the FROMs, whose weights `name` has; one that is made of a file ends them too.
+
+    Stops at a circle, which `derive` reports.
+    """
     by_name = {canonical_model(model): model for model in derived}
     seen: set[str] = set()
-    while name in derived and name not in seen:
+    while name in derived and name not in seen and not derived[name].base_is_file:
         seen.add(name)
         base = derived[name].base
         name = by_name.get(canonical_model(base), base)

@@ -1,8 +1,8 @@
 """Models and aliases as the report and the map show them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from infra.config import FleetConfig, place
+from infra.config import FleetConfig, Model, place
 from infra.names import canonical_model
 from infra.plan.model import AliasPlan, ModelPlan, PoolPlan
 from infra.plan.modelfile import root
@@ -14,14 +14,7 @@ def build(inputs: Inputs, planned: Sequence[PoolPlan]) -> tuple[tuple[ModelPlan,
     """Every model that is known and routed, by name."""
     residents = {(pool.name, resident.model): resident for pool in planned for resident in pool.residents}
     by_name = {canonical_model(name): model for name, model in inputs.config.models.items()}
-    # what is made from a Modelfile stands as still as the model under it, where that one is pulled by its digest
-    pinned = {
-        name
-        for name in inputs.known
-        if (base := by_name.get(canonical_model(root(name, inputs.derived))))
-        and base.digest is not None
-        and set(inputs.config.models[name].pools) <= set(base.pools)
-    }
+    pinned = {name for name in inputs.known if _pinned(inputs, by_name, name)}
     plans = []
     for name in sorted(inputs.known):
         declared = inputs.config.models[name]
@@ -42,6 +35,12 @@ def build(inputs: Inputs, planned: Sequence[PoolPlan]) -> tuple[tuple[ModelPlan,
             )
         )
     return tuple(plans), _unpinned(plans)
+
+
+def _pinned(inputs: Inputs, by_name: Mapping[str, Model], name: str) -> bool:
+    """Whether the weights are held to a digest: what is made from a Modelfile stands as still as what is under it."""
+    base = by_name.get(canonical_model(root(name, inputs.derived)))
+    return base is not None and base.digest is not None and set(inputs.config.models[name].pools) <= set(base.pools)
 
 
 def _unpinned(plans: Sequence[ModelPlan]) -> list[Problem]:

@@ -58,7 +58,9 @@ def know(
         base = root(name, derived)
         if canonical_model(base) in broken:
             continue  # its Modelfile is told of already, and what stands on it cannot be judged
-        title, facts = entries.get(canonical_model(base), (base, None))
+        # weights from a file are what the file says, whatever the catalogue has under the model's name
+        file = derived[base].base if base in derived else None
+        title, facts = (file, None) if file else entries.get(canonical_model(base), (base, None))
         declared = config.models.get(base)
         vram = model.vram or (declared.vram if declared else None)
         disk = model.disk or (declared.disk if declared else None)
@@ -67,7 +69,7 @@ def know(
             problems.append(
                 error(
                     place("models", name),
-                    f"the catalogue does not know {base}, so nothing can be said about its memory",
+                    f"the catalogue does not know {file or base}, so nothing can be said about its memory",
                     (f"did you mean {nearest[0]}? else " if nearest else "")
                     + "add vram: and disk:, what it needs on the GPU and on disk",
                 )
@@ -81,6 +83,15 @@ def know(
                     "take vram out",
                 )
             )
+        if name != base and model.disk is not None and (facts is not None or (declared and declared.disk)):
+            problems.append(
+                warning(
+                    place("models", name, "disk"),
+                    f"it shares the weights of {base}: they are counted once, and this figure is not used",
+                    "take disk out",
+                )
+            )
+            disk = declared.disk if declared else None
         size = int(facts.size_gb * 10**9) if facts else 0
         known[name] = Known(name=name, blob=canonical_model(title), facts=facts, vram=vram or 0, disk=disk or size)
     return known, problems

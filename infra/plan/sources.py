@@ -69,7 +69,14 @@ def check(config: FleetConfig, derived: Mapping[str, Derived]) -> Iterator[Probl
                     f"registry: none fetches nothing, and the storage of pool {name} begins empty with each pod",
                     f"write storage: volume at {place('pools', name)}, and bring the models there",
                 )
-            if nothing_stays and model in derived and derived[model].base_is_file:
+            made = derived.get(model)
+            if made is not None and made.base_is_address and (entry.registry or pool.registry) == NOWHERE:
+                yield error(
+                    place("models", model, "modelfile"),
+                    f"FROM names an address, and registry: none of pool {name} fetches nothing",
+                    "bring the file to the folder models/files of the pool's volume, and write FROM ./FILE.gguf",
+                )
+            if nothing_stays and made is not None and made.base_is_file and not made.base_is_address:
                 yield error(
                     place("models", model, "modelfile"),
                     f"FROM names a file, and the storage of pool {name} begins empty with each pod",

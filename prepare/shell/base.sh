@@ -5,6 +5,7 @@ definitions=${FLEET_MODELS:-/etc/ollama-fleet/models}
 routes=${FLEET_ROUTES:-/etc/ollama-fleet/routes}
 override=${FLEET_OVERRIDE:-/etc/ollama-fleet/override}
 pool=${FLEET_POOL:-}
+inputs=${FLEET_INPUTS:-}
 store=${OLLAMA_MODELS:-${HOME:-/tmp}/.ollama/models}
 notes=$store/ollama-fleet
 state=${FLEET_STATE:-${HOME:-/tmp}/fleet}

@@ -9,7 +9,7 @@ from_of() {
 # The model behind FROM in Modelfile $1, nothing where it is a file.
 from_model() {
     from=$(from_of "$1")
-    case $from in /* | ./* | ../* | '~'* | *.gguf | *.safetensors) from='' ;; esac
+    case $from in /* | ./* | ../* | '~'* | https://* | *.gguf | *.safetensors) from='' ;; esac
     printf '%s' "$from"
 }
 
@@ -77,16 +77,19 @@ bring_pull() { # NAME SOURCE DIGEST
     rm -f "$kept"
 }
 
-# The weights behind FROM in Modelfile $2 are a file that somebody brought to $store/files; model $1 is made of it.
+# The weights behind FROM in Modelfile $2 are a file that somebody brought to $store/files, or lie at $address; model $1
+# is made of them.
 from_file() { # NAME MODELFILE DIGEST
-    file=$(from_of "$2")
-    case $file in
+    from=$(from_of "$2")
+    file=$from
+    case $from in
+    https://*) address=$from file=$store/blobs/sha256-$3 ;;
     ./*) file=$store/files/${file#./} ;;
     /*) ;;
     *) return 0 ;; # `create` says what is wrong with it
     esac
     base_digest=$3
-    if [ ! -f "$file" ]; then why="$1 is made from $file, which is not there" && return "$NO_SOURCE"; fi
+    if [ -z "$address" ] && [ ! -f "$file" ]; then why="$1 is made from $file, which is not there" && return "$NO_SOURCE"; fi
     [ "$base_digest" != - ] || base_digest=$(wc -c <"$file")-bytes
     awk -v from="FROM $file" '!done && tolower($1) == "from" { print from; done = 1; next } { print }' "$2" >"$work/Modelfile"
 }
@@ -95,7 +98,7 @@ bring_create() { # NAME MODELFILE DIGEST
     recipe=$work/list/$2
     [ -f "$recipe" ] || { why="$1: no file $2 in the list" && return "$WRONG_LIST"; }
     base=$(from_model "$recipe")
-    base_digest=-
+    base_digest=- address=''
     cp "$recipe" "$work/Modelfile"
     if [ -n "$base" ]; then
         locate "$1" && target=$manifest
@@ -121,7 +124,9 @@ bring_create() { # NAME MODELFILE DIGEST
     if made_here "$target" && in_place "$target" - && [ "$(cut -d ' ' -f 1,2 "$record")" = "$recipe_digest $base_digest" ]; then
         return 0
     fi
-    if [ -z "$base" ] && [ "$3" != - ] && [ "$(digest_of "$file")" != "$3" ]; then
+    if [ -n "$address" ]; then
+        download "$address" "$3" || return $?
+    elif [ -z "$base" ] && [ "$3" != - ] && [ "$(digest_of "$file")" != "$3" ]; then
         why="digest differs for $1: $file has $(digest_of "$file"), the file pins $3" && return "$WRONG_DIGEST"
     fi
     say "$1: creating from its Modelfile"

@@ -10,12 +10,13 @@ readonly LIST_CHANGED=99 NO_ROOM=98
 # The exit code for what the client said. Texts of Go's net, crypto/x509 and os packages and of Ollama's server/images.go.
 kind_of() {
     case $1 in
-    *'no space left on device'* | *'quota exceeded'*) echo "$DISK_FULL" ;;
+    *'o space left on device'* | *'quota exceeded'*) echo "$DISK_FULL" ;;
     *'manifest: 412'* | *'newer version of Ollama'*) echo "$TOO_OLD" ;;
-    *proxyconnect* | *'Proxy Authentication Required'* | *': Forbidden' | *': Bad Gateway') echo "$TLS" ;;
-    *x509:* | *tls:* | *certificate* | *'HTTP response to HTTPS client'*) echo "$TLS" ;;
-    *'no such host'* | *'dial tcp: lookup '* | *'name resolution'*) echo "$NAME_RESOLUTION" ;;
-    *': 401'* | *': 403'* | *unauthorized* | *'access denied'*) echo "$DENIED" ;;
+    *proxyconnect* | *'CONNECT failed'* | *'Proxy Authentication Required'* | *': Forbidden' | *': Bad Gateway') echo "$TLS" ;;
+    *x509:* | *tls:* | *certificate* | *'verify error'* | *'HTTP response to HTTPS client'*) echo "$TLS" ;;
+    *'no such host'* | *'dial tcp: lookup '* | *'name resolution'* | *'ame or service not known'* | \
+        *BIO_lookup*) echo "$NAME_RESOLUTION" ;;
+    *': 401'* | *': 403'* | *'realm host'* | *unauthorized* | *'access denied'*) echo "$DENIED" ;;
     *'manifest: file does not exist'* | *'manifest: 404'*) echo "$UNKNOWN_MODEL" ;;
     *'could not connect to ollama'* | *'ollama server not responding'*) echo "$NO_SERVER" ;;
     *'dial '* | *connect* | *timeout* | *EOF* | *unreachable* | *'no route'* | *': 5'[0-9][0-9]* | *'max retries'* | \
@@ -31,7 +32,7 @@ explain() {
     "$NAME_RESOLUTION") why="the name of the registry does not resolve for $2: $3" ;;
     "$TLS")
         case $3 in
-        *x509:* | *tls:* | *certificate* | *'HTTP response'*) ;;
+        *x509:* | *tls:* | *certificate* | *'verify error'* | *'HTTP response'*) ;;
         *) why="the proxy does not let $2 through: $3" && return ;;
         esac
         why="TLS to the registry failed for $2 (a proxy's CA missing, or plain HTTP without http://): $3"

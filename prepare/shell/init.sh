@@ -50,12 +50,14 @@ init() {
     # Reachable by nobody else, whatever the server's own setting is; and a start that prunes would drop partial downloads.
     export OLLAMA_HOST="127.0.0.1:$port" OLLAMA_NOPRUNE=1
     snapshot || { why="no models.tsv in $definitions" && fail "$WRONG_LIST"; }
+    fill_inputs || fail $?
     if [ -s "$work/list/models.tsv" ] || [ -s "$notes/brought" ]; then
         wait_for_lock || fail $?
         start_server || fail $?
         bring_all "$work/list/models.tsv" || fail $?
         find_unwanted
         remove_unwanted
+        rm -rf "$notes/downloads" # all that is wanted is whole
     fi
     note_started
     say "$(grep -c "$tab" "$work/list/models.tsv") entries in place, $brought of them new, in $(($(now) - started)) s"

@@ -3,6 +3,7 @@
 #
 #   prepare.sh init          the init container: a server of its own on loopback, every model into place, exit 0
 #   prepare.sh serve         the server, with its log kept
+#   prepare.sh alone         the server where nobody is beside it: it loads what it serves
 #   prepare.sh watch         beside the server: what the list or the map gains or changes goes into the running server
 #   prepare.sh started       the startup probe: the models run on the GPU
 #   prepare.sh ready         the readiness probe: the models are there
@@ -15,6 +16,7 @@
 # be made, and the Modelfiles that it names.
 #   pull    NAME  SOURCE      DIGEST    SOURCE as the registry calls it; http://HOST/NAMESPACE/MODEL:TAG for plain HTTP
 #   create  NAME  MODELFILE   DIGEST    the file's name in the folder; the sha256 of the weights where FROM is a file
+#                                     or an https:// address
 #   copy    NAME  SOURCE      -         another name of the list
 #   verify  NAME  -           DIGEST    nothing is fetched: it has to be there
 # DIGEST is the sha256 of the manifest, or - for whatever the registry has. declared.tsv holds the fleet's other models,
@@ -24,6 +26,7 @@
 # Environment, with defaults:
 #   FLEET_MODELS, FLEET_ROUTES, FLEET_OVERRIDE    below /etc/ollama-fleet: models routes override
 #   OLLAMA_MODELS=$HOME/.ollama/models      OLLAMA_HOST=127.0.0.1:11434
+#   FLEET_INPUTS                            JSON of what fills {inputs.NAME} in the Modelfiles when init starts
 #   FLEET_STATE=$HOME/fleet                 what the containers of a pod tell each other
 #   FLEET_LOADING=onDemand                  together: all models of the list stay loaded
 #   FLEET_PROOF=none                        of the GPU: none, start, or always (a loaded model on the CPU is not ready)
@@ -47,12 +50,16 @@ here=${0%/*}
 . "$here/client.sh"
 # shellcheck source=prepare/shell/pull.sh
 . "$here/pull.sh"
+# shellcheck source=prepare/shell/download.sh
+. "$here/download.sh"
 # shellcheck source=prepare/shell/bring.sh
 . "$here/bring.sh"
 # shellcheck source=prepare/shell/routes.sh
 . "$here/routes.sh"
 # shellcheck source=prepare/shell/list.sh
 . "$here/list.sh"
+# shellcheck source=prepare/shell/inputs.sh
+. "$here/inputs.sh"
 # shellcheck source=prepare/shell/remove.sh
 . "$here/remove.sh"
 # shellcheck source=prepare/shell/warm.sh
@@ -67,12 +74,12 @@ here=${0%/*}
 . "$here/proof.sh"
 
 usage() {
-    echo "usage: prepare.sh init | serve | watch | started | ready | drain LIMIT" >&2
+    echo "usage: prepare.sh init | serve | alone | watch | started | ready | drain LIMIT" >&2
     exit 2
 }
 
 case $mode in
-init | serve | watch | started | ready) "$mode" ;;
+init | serve | alone | watch | started | ready) "$mode" ;;
 drain)
     case ${2:-} in '' | *[!0-9]*) usage ;; esac
     drain "$2"

@@ -28,7 +28,8 @@ driver_words() {
         echo "driver $smi_driver is below ${floor%% *} (Ollama ${floor#* }+)"
         return
     fi
-    printf 'driver %s is new enough, GPU memory in use: %s\n' "$smi_driver" \
+    # without a floor nobody knows whether it is
+    printf 'driver %s%s, GPU memory in use: %s\n' "$smi_driver" "${floor:+ is new enough}" \
         "$(printf '%s\n' "$smi" | awk -F ', *' '{ printf "%s%s of %s MiB", separator, $2, $3; separator = ", " }')"
 }
 

@@ -12,6 +12,13 @@ serve() {
     exec ollama serve >"$state/server-log" 2>&1
 }
 
+# The server with nobody beside it: it loads the first model of the list itself, for the proof and the first request.
+alone() {
+    mkdir -p "$state" && rm -f "$state/warm" && cp "$definitions/models.tsv" "$state/own.tsv" || exit "$OTHER"
+    keep_warm &
+    serve
+}
+
 # Established connections to the server's port; column 2 is our address, column 4 the state (01: established).
 connected() {
     cat /proc/net/tcp /proc/net/tcp6 2>/dev/null |

@@ -36,6 +36,10 @@ class Registry:
     """Blobs of which only the first half is sent; then the connection stays open."""
     stalls_after: int | None = None
     """Bytes of each answer before it stalls; left out, the half."""
+    whole_only: bool = False
+    """It knows no ranges."""
+    answers: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    """Status and headers for a path that is no model's."""
     tls: ssl.SSLContext | None = None
     blobs_at: str = ""
     """Where the redirects lead; left out, here under another name."""
@@ -123,6 +127,9 @@ class _Handler(BaseHTTPRequestHandler):
             )
         elif (found := re.fullmatch(r"/data/(sha256:\w+)", self.path)) and found[1] in registry.blobs:
             self._blob(found[1])
+        elif self.path in registry.answers:
+            status, headers = registry.answers[self.path]
+            self._answer(status, b"", headers)
         else:
             self._answer(404, b"")
 
@@ -131,11 +138,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _blob(self, digest: str) -> None:
         data = self.serves.blobs[digest]
         status = 200
-        if span := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
-            status, data = 206, data[int(span[1]) : int(span[2]) + 1]
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if span and not self.serves.whole_only:
+            start, end = int(span[1]), int(span[2]) + 1 if span[2] else len(data)
+            if start >= len(data):
+                self._answer(416, b"")
+                return
+            status, whole, data = 206, len(data), data[start:end]
         stalls = digest in self.serves.stalled and self.command == "GET"
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {start}-{start + len(data) - 1}/{whole}")
         self.end_headers()
         if self.command == "GET":
             stop = len(data) // 2 if self.serves.stalls_after is None else self.serves.stalls_after

@@ -64,6 +64,19 @@ def test_a_model_that_nobody_knew_is_added_pinned_and_planned(
     assert resident.need.kv == shape.LAYERS * shape.WIDTH * 2 * 2 * shape.CONTEXT
 
 
+def test_without_a_pool_those_that_hold_the_model_are_proposed_cheapest_first(
+    folder: Path, registry: Registry, weights: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = f'registry: "http://127.0.0.1:{registry.port}"'
+    (folder / "Pulumi.dev.yaml").write_text(stack_file(folder).replace("{gpu: l4}", f"{{gpu: l4, {own}}}"))
+    registry.publish(TINY, weights)
+    before = stack_file(folder)
+    assert fleet(folder, "add", "tiny") == 1
+    assert "paste: tiny: [t4, l4]; or name one: --pool" in capsys.readouterr().err
+    assert stack_file(folder) == before
+    assert not (folder / "fleet.lock.toml").exists()
+
+
 def test_the_header_is_read_by_range_and_not_the_whole_model(
     folder: Path, registry: Registry, weights: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +91,7 @@ def test_the_header_is_read_by_range_and_not_the_whole_model(
     [
         (("tyni", "--pool", "t4"), "the registry does not know"),
         (("tiny", "--pool", "t5"), "there is no pool t5"),
-        (("tiny",), "no pool is named"),
+        (("tiny",), "no pool is named for tiny"),
         (("Me/Mine:q4", "--pool", "t4"), "is in the file already"),
         (("broken", "--pool", "t4"), "have no header that can be read"),
         (("page", "--pool", "t4"), "is no model of Ollama"),

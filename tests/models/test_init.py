@@ -204,6 +204,24 @@ def test_an_unknown_model_is_named_at_once(pod: Pod, registry: Registry) -> None
     assert len(registry.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "code", "says"),
+    [
+        (403, '{"errors":[{"code":"DENIED","message":"not yours"}]}', 13, "the registry refuses "),
+        (401, "{}", 13, "the registry refuses "),
+        (200, "<html>a page for people</html>", 29, " failed: "),
+    ],
+)
+def test_what_else_a_registry_answers_has_its_code_and_its_words(
+    pod: Pod, registry: Registry, status: int, body: str, code: int, says: str
+) -> None:
+    registry.refused[TINY] = (status, body)
+    pod.mount(Prepared(name="tiny", action="pull", source=registry.source(TINY)))
+    run = pod.init()
+    assert run.code == code, run.output
+    assert says in run.message
+
+
 def test_a_model_that_needs_a_newer_ollama_is_named_at_once(pod: Pod, registry: Registry) -> None:
     body = "\n\nThe model you are attempting to pull requires a newer version of Ollama.\n\nPlease download the latest"
     registry.refused[TINY] = (412, body)

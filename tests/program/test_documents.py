@@ -1,7 +1,6 @@
 """`fleet resources` and `fleet manifests`: the same to the byte, applicable, and valid to Kubernetes' own schema."""
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from infra.commands.manifests import PLACEHOLDER, objects, render
 from infra.recorder import Secret
 from tests.program.conftest import STACKS
 from tests.program.programs import EXAMPLES, ROOT, Program
+from tests.program.schema import wrong
 
-KUBERNETES = "1.34"
 IN_CLUSTER = [name for name in STACKS if name not in ("home", "endpoints")]
 
 
@@ -110,43 +109,15 @@ def test_a_fleet_at_home_has_no_manifests(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out.strip() == ""
 
 
-@cache
-def _validator(kind: str, version: str) -> Any:
-    """The strict schema of kubernetes-validate for one kind; its own `validate` reads all definitions every time."""
-    import jsonschema
-    from kubernetes_validate import utils
-    from referencing import Registry
-
-    name = f"{kind.lower()}-{version.partition('/')[0].partition('.')[0]}"
-    if "/" in version:
-        name += f"-{version.partition('/')[2]}"
-    schema = utils.schema_contents(f"{_folder()}/{name}.json", KUBERNETES)
-    registry: Any = _definitions() @ Registry()
-    return jsonschema.Draft202012Validator(schema, registry=registry)
-
-
-def _folder() -> str:
-    return f"kubernetes-json-schema/v{KUBERNETES}.0-local-strict"
-
-
-@cache
-def _definitions() -> Any:
-    from kubernetes_validate import utils
-    from referencing import Resource
-
-    return Resource.from_contents(utils.schema_contents(f"{_folder()}/_definitions.json", KUBERNETES))
-
-
 @pytest.mark.parametrize("stack", IN_CLUSTER)
 def test_every_object_is_valid_to_the_schema_of_kubernetes(stack: str, program_of: Any) -> None:
     pytest.importorskip("kubernetes_validate", reason="make test installs it")
     for one in objects(program_of(stack).known):
-        wrong = [error.message for error in _validator(one["kind"], one["apiVersion"]).iter_errors(one)]
-        assert not wrong, (one["kind"], one["metadata"]["name"], wrong)
+        assert wrong(one) == [], (one["kind"], one["metadata"]["name"])
 
 
 def test_the_schema_refuses_a_field_that_kubernetes_does_not_have(dev: Program) -> None:
     pytest.importorskip("kubernetes_validate", reason="make test installs it")
     (deployment, *_) = (one for one in objects(dev.known) if one["kind"] == "Deployment")
     deployment["spec"]["template"]["spec"]["tolerationz"] = []
-    assert list(_validator("Deployment", "apps/v1").iter_errors(deployment))
+    assert wrong(deployment)

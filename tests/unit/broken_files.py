@@ -1341,6 +1341,43 @@ CASES: tuple[Case, ...] = (
         "model of a registry",
     ),
     Case(
+        "FROM an address that nothing holds to what it gives",
+        {
+            "models/support-bot": {
+                "pools": ["k80"],
+                "modelfile": "FROM https://example.org/w.gguf",
+                "vram": "2Gi",
+                "disk": "2Gi",
+            },
+        },
+        "fleet.models.support-bot.digest",
+        "nothing says what has to come from there",
+        "sha256 of the file",
+    ),
+    Case(
+        "FROM an address with a password",
+        {"models/support-bot/modelfile": "FROM https://me:secret@example.org/w.gguf\nSYSTEM {inputs.temperature}"},
+        "fleet.models.support-bot.modelfile",
+        "not https://HOST/FILE.gguf",
+        "without a password",
+    ),
+    Case(
+        "FROM an address where nothing is fetched",
+        {
+            "pools/k80/registry": "none",
+            "models/support-bot": {
+                "pools": ["k80"],
+                "modelfile": "FROM https://example.org/w.gguf",
+                "vram": "2Gi",
+                "disk": "2Gi",
+                "digest": "1" * 64,
+            },
+        },
+        "fleet.models.support-bot.modelfile",
+        "fetches nothing",
+        "FROM ./FILE.gguf",
+    ),
+    Case(
         "FROM a file above the folder",
         {"models/support-bot/modelfile": "FROM ./../weights.gguf\nSYSTEM {inputs.temperature}"},
         "fleet.models.support-bot.modelfile",

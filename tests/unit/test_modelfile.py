@@ -68,3 +68,17 @@ def test_a_broken_modelfile_is_one_error_and_none_for_what_stands_on_it(problems
 
 def test_a_comment_and_lower_case_are_understood(problems_of: Problems) -> None:
     assert not errors(problems_of(fleet(bot={"modelfile": "# FROM nothing\nfrom llama3.2:3b\n"})))
+
+
+def test_a_disk_figure_that_is_not_used_is_told_of(plan_of: Plan) -> None:
+    plan = plan_of(fleet(bot={"modelfile": "FROM llama3.2:3b", "disk": "9Gi"}))
+    assert plan.pool("t4").residents[0].disk == 2_000_000_000
+    (one,) = [problem for problem in plan.problems if problem.place == "fleet.models.bot.disk"]
+    assert "shares the weights of llama3.2:3b" in one.message
+
+
+def test_two_models_of_one_file_have_its_weights_once_whatever_they_are_called(plan_of: Plan) -> None:
+    address = {"modelfile": "FROM https://example.org/w.gguf", "digest": "1" * 64, "vram": "2Gi", "disk": "1Gi"}
+    plan = plan_of(fleet(**{"llama3.3:70b": address, "other": address, "bot": {"modelfile": "FROM other"}}))
+    assert not errors(plan.problems)
+    assert sum(one.shares is None for one in plan.pool("t4").residents) == 1

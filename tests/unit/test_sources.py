@@ -69,6 +69,17 @@ def test_a_file_on_the_volume_is_pinned_by_its_own_digest(plan_of: Plan) -> None
     assert (one.action, one.source, one.digest) == ("create", "FROM ./mine.gguf\n", DIGEST)
 
 
+@pytest.mark.parametrize("base", ["https://models.example.org/a/mine.gguf?x=1", "./mine.gguf"])
+def test_weights_from_outside_of_any_registry_are_pinned_by_their_digest(plan_of: Plan, base: str) -> None:
+    model = {"modelfile": f"FROM {base}", "vram": "2Gi", "disk": "1Gi", "digest": DIGEST}
+    models = {"mine": model, "bot": {"modelfile": "FROM mine\nSYSTEM Hi"}}
+    pool = {} if base.startswith("https") else {"storage": "volume"}
+    assert prepared(plan_of, pool, models)[0] == Prepared(
+        name="mine", action="create", source=f"FROM {base}\n", digest=DIGEST
+    )
+    assert all(model.pinned for model in plan_of(fleet(pool, models)).models)
+
+
 def test_a_volume_holds_the_models_twice_and_is_paid_for_while_the_node_disk_is_not_filled(plan_of: Plan) -> None:
     models = {"llama3.3:70b": {}}
     gpu = {"gpu": "a100-80gb", "context": 4096}
