@@ -16,6 +16,7 @@ COMMANDS = (
     "resources",
     "manifests",
     "local",
+    "status",
     "preflight",
     "preview",
     "up",

@@ -13,7 +13,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from router import log
+from router import log, page
 from router.admin import Admin
 from router.bootstrap import CLUSTERS, ROUTES
 from router.certificate import Pair
@@ -26,8 +26,9 @@ from router.maps import Maps
 from router.metrics import in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
-from router.routes import LISTS
+from router.routes import LISTS, STATUS
 from router.rules import RuleFiles
+from router.status import Overview
 from router.web import Reply, Web
 
 ANSWER_SECONDS = 5.0
@@ -91,6 +92,7 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
     poller = Poller(setup.certificates, period=options.period)
     publisher = Publisher(Path(setup.directory), admin, kept_for=options.kept_for)
     control = Control(setup, maps, rules, poller, publisher)
+    overview = Overview(control, admin)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -104,8 +106,12 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
         "127.0.0.1",
         setup.beside_port,
         {
-            **{("GET", path): partial(_list, control, path) for path in LISTS},
+            ("GET", page.PATH): page.reply,
             ("POST", "/drain"): drained,
+        },
+        {
+            **{("GET", path): partial(_list, control, path) for path in LISTS},
+            ("GET", STATUS): lambda key: Reply(text=json.dumps(overview.of(key)), headers=page.UNSEEN),
         },
     )
     cluster = Web(
@@ -130,8 +136,8 @@ def _plain(*, good: bool) -> Reply:
     return Reply(status=200 if good else 503, kind="text/plain", text="ok\n" if good else "not ready\n")
 
 
-def _list(control: Control, path: str) -> Reply:
-    return Reply(text=control.lists.text(path))
+def _list(control: Control, path: str, key: str) -> Reply:
+    return Reply(text=control.lists.text(path, control.allowed(key)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,10 +12,10 @@ from router.certificate import Pair
 from router.deciding import decide, differing
 from router.envoy import Resources, Setup, follow
 from router.maps import Maps
-from router.poll import Poller
+from router.poll import Poller, Seen
 from router.publisher import TAKEN_WITHIN, LateError, Publisher, RefusedError
 from router.routing import RouteMap, Table
-from router.rules import RuleFiles, Rules
+from router.rules import Key, RuleFiles, Rules
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at the mounted files: a few calls of stat."""
@@ -62,6 +62,7 @@ class Control:
         self._publisher = publisher
         self._wanted: tuple[Table, Rules, tuple[Resources, Resources]] | None = None
         self._lists: tuple[object, object, object, Lists] | None = None
+        self._keys: tuple[object, object, Mapping[str, Key] | None] | None = None
         self._in_force: tuple[Resources, Resources] | None = None
         self._refused: tuple[Resources, Resources] | None = None
         self._lock = threading.Lock()
@@ -115,10 +116,41 @@ class Control:
         mounted, wanted, seen = self._maps.mounted, self._wanted, self._poller.seen
         known = self._lists
         if known is None or known[0] is not mounted or known[1] is not wanted or known[2] is not seen:
-            fleet = mounted.fleet or RouteMap(pools={}, models={})
-            lists = Lists(fleet, wanted[0] if wanted else fleet.table, mounted.facts, seen)
+            lists = Lists(self.fleet, self.table, mounted.facts, seen)
             known = self._lists = (mounted, wanted, seen, lists)
         return known[3]
+
+    @property
+    def fleet(self) -> RouteMap:
+        """The last good map; an empty one before there was any."""
+        return self._maps.mounted.fleet or RouteMap(pools={}, models={})
+
+    @property
+    def table(self) -> Table:
+        """Where each name leads at this moment."""
+        wanted = self._wanted
+        return wanted[0] if wanted else self.fleet.table
+
+    @property
+    def seen(self) -> Seen:
+        """What the replicas said last."""
+        return self._poller.seen
+
+    @property
+    def failures(self) -> Mapping[str, Mapping[str, str]]:
+        """Why replicas do not answer: pool -> address -> cause."""
+        return self._poller.failures
+
+    def allowed(self, key: str) -> frozenset[str] | None:
+        """The canonical names that the bearer of a key may know; None: all of them. One who is not known: none."""
+        rules, fleet = self._rules.rules, self.fleet
+        known = self._keys
+        if known is None or known[0] is not rules or known[1] is not fleet:
+            known = self._keys = (rules, fleet, rules.on(fleet).keys if rules else {})
+        if known[2] is None:
+            return None
+        found = known[2].get(key)
+        return frozenset() if found is None else frozenset(found.models) or None
 
     @property
     def pools(self) -> tuple[str, ...]:

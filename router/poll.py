@@ -19,6 +19,7 @@ ANSWER_WITHIN = 5.0
 """Seconds. A server that loads a model still lists what it has."""
 BELIEVED_FOR = 15.0
 """Seconds for which a replica that does not answer is taken to hold what it held."""
+NO_ADDRESS = "has no address: it sleeps, or none of its pods is ready"
 AT_ONCE = 32
 LARGEST = 16 * 2**20
 """Bytes of one answer."""
@@ -44,6 +45,10 @@ Seen = Mapping[str, tuple[Replica, ...]]
 """The replicas of each pool that answered lately. A pool without one may sleep, or be cut off."""
 
 
+class StatusError(ValueError):
+    """A replica refuses a question."""
+
+
 class Poller:
     """Follows the pools that it was told of last. `seen` may be read from any thread."""
 
@@ -56,6 +61,7 @@ class Poller:
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="poll")
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._failures: dict[tuple[str, str], tuple[str, float]] = {}
         self.seen: Seen = {}
 
     def follow(self, pools: Mapping[str, Pool]) -> None:
@@ -69,6 +75,17 @@ class Poller:
             stop.wait(self._period)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def failures(self) -> dict[str, dict[str, str]]:
+        """Why replicas do not answer: pool -> name or address -> cause."""
+        horizon = time.monotonic() - BELIEVED_FOR
+        found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        with self._lock:
+            for (pool, where), (cause, at) in self._failures.items():
+                if at >= horizon:
+                    found[pool][where] = cause
+        return found
+
     def round(self) -> None:
         """Asks whoever is not being asked already, and forgets who left."""
         pools = self._pools
@@ -80,6 +97,9 @@ class Poller:
             for address, replica in list(self._replicas.items()):
                 if address[0] not in pools or replica.asked_at < horizon:
                     del self._replicas[address]
+            for failed, (_, at) in list(self._failures.items()):
+                if failed[0] not in pools or at < horizon:
+                    del self._failures[failed]
         self._publish()
 
     def settle(self, within: float) -> None:
@@ -112,25 +132,44 @@ class Poller:
             found = _addresses(endpoint)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
+                self._failed(name, endpoint.host, "cannot be looked up: the name server does not answer")
                 return
+            self._failed(name, endpoint.host, NO_ADDRESS)
             found = []
+        else:
+            self._works(name, endpoint.host)
         if len(pool.endpoints) == 1:
             with self._lock:
                 for address in [one for one in self._replicas if one[0] == name and one[1:] not in found]:
                     del self._replicas[address]
+                there = {endpoint.host, *(f"{ip}:{port}" for ip, port in found)}
+                for failed in [one for one in self._failures if one[0] == name and one[1] not in there]:
+                    del self._failures[failed]
         for ip, port in found:
             self._once((name, ip, port), self._ask, (name, ip, port), pool, endpoint)
 
     def _ask(self, address: Address, pool: Pool, endpoint: Endpoint) -> None:
-        _, ip, port = address
+        name, ip, port = address
+        where = f"{ip}:{port}"
         try:
             with socket.create_connection((ip, port), timeout=ANSWER_WITHIN) as plain:
-                replica = self._questions(f"{ip}:{port}", self._secured(plain, pool, endpoint), endpoint)
-        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError):
-            return  # it is believed for a while, then forgotten
+                replica = self._questions(where, self._secured(plain, pool, endpoint), endpoint)
+        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
+            # it is believed for a while, then forgotten
+            self._failed(name, where, _cause(error))
+            return
+        self._works(name, where)
         with self._lock:
             self._replicas[address] = replica
         self._publish()
+
+    def _failed(self, pool: str, where: str, cause: str) -> None:
+        with self._lock:
+            self._failures[pool, where] = (cause, time.monotonic())
+
+    def _works(self, pool: str, where: str) -> None:
+        with self._lock:
+            self._failures.pop((pool, where), None)
 
     def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> socket.socket:
         if not pool.tls:
@@ -163,6 +202,23 @@ class Poller:
             self.seen = {pool: tuple(replicas) for pool, replicas in by_pool.items()}
 
 
+def _cause(error: Exception) -> str:
+    """Why a replica gave no answer, in a few words. What it sent is never among them."""
+    match error:
+        case StatusError():
+            return str(error)
+        case TimeoutError():
+            return f"does not answer within {ANSWER_WITHIN:.0f} s"
+        case ssl.SSLCertVerificationError():
+            return f"shows a certificate that is refused: {error.verify_message}"
+        case ConnectionRefusedError():
+            return "refuses the connection"
+        case OSError():
+            return f"cannot be reached: {error.strerror or type(error).__name__}"
+        case _:
+            return "answers, but not as Ollama does"
+
+
 def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
     """Every address of a name; those of IPv4 where there is one, as Envoy prefers them."""
     found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
@@ -178,5 +234,5 @@ def _get(connection: http.client.HTTPConnection, path: str) -> Any:
     answer = connection.getresponse()
     body = answer.read(LARGEST)
     if answer.status != http.client.OK:
-        raise ValueError(f"{path} answers {answer.status}")
+        raise StatusError(f"answers {answer.status} to {path}")
     return json.loads(body)

@@ -82,6 +82,7 @@ class Door:
         keys: Mapping[str, str] | None = None,
         pair: Mapping[str, str] | None = None,
         drain_limit: int = 10,
+        period: float = 0.2,
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
@@ -93,6 +94,7 @@ class Door:
         self.directory.mkdir()
         self._python = python
         self._drain_limit = drain_limit
+        self._period = str(period)
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
         self.publish(text, facts)
         self.rule(rules or {}, keys or {})
@@ -161,7 +163,7 @@ class Door:
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
             *("--spill-port", str(self.spill_port)),
             *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
-            *("--kept-for", KEPT_FOR, "--period", "0.2", "--leave", "1", "--drain-limit", str(self._drain_limit)),
+            *("--kept-for", KEPT_FOR, "--period", self._period, "--leave", "1", "--drain-limit", str(self._drain_limit)),
         ]
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":
