@@ -1,6 +1,7 @@
 """fleet.lock.toml on disk, beside the stack files."""
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,25 +9,31 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from infra.config.types import shown
 from infra.plan.lock import Lock
 from infra.problem import error
-from infra.stack import UnreadableError
+from infra.stack import UnreadableError, read_text
 
 NAME = "fleet.lock.toml"
+REMEDY = "remove it, and run fleet pin again"
 HEADER = "# Written by `fleet add` and `fleet pin`: what registries had on a day. Commit it.\n"
 
 
 def read(folder: Path) -> Lock:
     """The lock of a folder; an empty one where there is none. Raises UnreadableError."""
     path = folder / NAME
-    try:
-        return Lock.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return Lock()
-    except (OSError, ValueError, ValidationError):
+    try:
+        return Lock.model_validate(tomllib.loads(read_text(path, REMEDY)))
+    except ValidationError as failure:
+        wrong = failure.errors()[0]
+        place = " ".join(shown(str(step)).strip("'") for step in wrong["loc"])
         raise UnreadableError(
-            error(NAME, "it is not what `fleet pin` writes", "remove it, and run fleet pin again")
+            error(NAME, f"it is not what `fleet pin` writes: {place}: {wrong['msg']}", REMEDY)
         ) from None
+    except (ValueError, RecursionError):
+        raise UnreadableError(error(NAME, "it is not TOML, which `fleet pin` writes", REMEDY)) from None
 
 
 def write(folder: Path, lock: Lock) -> None:

@@ -125,7 +125,7 @@ def load_yaml(path: Path) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    text = _text(path)
+    text = read_text(path, "name a file of stack or fleet keys")
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False  # the warning would print lines of the file
     try:
@@ -149,17 +149,15 @@ def load_yaml(path: Path) -> Any:
         ) from None
 
 
-def _text(path: Path) -> str:
-    """The text of a file of ours: not one without end, and none that waits for its writer."""
+def read_text(path: Path, remedy: str) -> str:
+    """The text of a file of ours: not one without end, and none that waits for its writer. Raises UnreadableError."""
     try:
         if not path.is_dir() and path.exists() and not path.is_file():
-            raise UnreadableError(error(path.name, "it is not a plain file", "name a YAML file"))
+            raise UnreadableError(error(path.name, "it is not a plain file", remedy))
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise UnreadableError(
-                error(path.name, f"the file has more than {MOST_BYTES >> 20} MiB", "name a file of stack or fleet keys")
-            )
+            raise UnreadableError(error(path.name, f"the file has more than {MOST_BYTES >> 20} MiB", remedy))
         return content.decode("utf-8")
     except FileNotFoundError:
         raise UnreadableError(

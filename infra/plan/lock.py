@@ -1,8 +1,9 @@
 """What `fleet add` and `fleet pin` read from registries (fleet.lock.toml), laid under file and catalogue."""
 
 from datetime import date
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from infra.catalogue.types import Catalogue, Shape
 from infra.catalogue.types import Model as ModelFacts
@@ -19,7 +20,7 @@ class Locked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: Digest
-    size_gb: float
+    size_gb: float = Field(gt=0, lt=1e6)
     source: str
     date: date
     family: str = ""
@@ -27,6 +28,23 @@ class Locked(BaseModel):
     quantization: str = ""
     max_context: int = 0
     shape: Shape | None = None
+
+    @property
+    def facts(self) -> ModelFacts | None:
+        """What the catalogue would say of it; None where nobody read its shape."""
+        if self.shape is None:
+            return None
+        return ModelFacts.model_validate({**self.model_dump(include=FACTS), "shape": self.shape})
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        # a lock edited by hand is refused where it is read, not where a plan is made of it
+        try:
+            _ = self.facts
+        except ValidationError as failure:
+            wrong = failure.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+        return self
 
 
 class Lock(BaseModel):
@@ -42,14 +60,9 @@ def apply(catalogue: Catalogue, config: FleetConfig, lock: Lock) -> tuple[Catalo
     known = {canonical_model(name) for name in [*catalogue.models, *catalogue.latest.tags]}
     locked = {canonical_model(name): entry for name, entry in lock.models.items()}
     facts = {
-        name: ModelFacts.model_validate(
-            {
-                **entry.model_dump(include=FACTS),
-                "shape": entry.shape,
-            }
-        )
+        name: entry.facts
         for name, entry in lock.models.items()
-        if entry.shape is not None and canonical_model(name) not in known
+        if entry.facts is not None and canonical_model(name) not in known
     }
     models = {
         name: _pinned(model, locked[canonical_model(name)].digest)
