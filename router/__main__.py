@@ -120,7 +120,7 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
         {
             ("GET", "/readyz"): lambda: _plain(good=control.status.ready),
             ("GET", "/livez"): lambda: _plain(good=control.alive),
-            ("GET", "/metrics"): lambda: metrics(control.status, admin),
+            ("GET", "/metrics"): lambda: metrics(control.status, control.pools, poller.seen, admin),
             ("GET", "/metrics/pools"): lambda: in_flight(control.pools, admin),
         },
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from router.admin import Admin, UnreachableError
 from router.control import Status
 from router.observing import PREFIX
+from router.poll import Seen
 from router.spilling import ROOM
 from router.web import Reply
 
@@ -21,8 +22,8 @@ Figure = tuple[str, str, str, float]
 """Name, kind, meaning, value."""
 
 
-def metrics(status: Status, admin: Admin) -> Reply:
-    """How the map stands, then what Envoy counts; while Envoy does not answer, the first alone."""
+def metrics(status: Status, pools: Sequence[str], seen: Seen, admin: Admin) -> Reply:
+    """How the map and the pools stand, then what Envoy counts; while Envoy does not answer, the first two alone."""
     figures: list[Figure] = [
         ("map_in_force", "gauge", "1 when Envoy runs from a good map", status.in_force),
         ("map_faults", "gauge", "what is wrong with the mounted map; the last good one serves on", len(status.faults)),
@@ -33,9 +34,9 @@ def metrics(status: Status, admin: Admin) -> Reply:
         ("envoy_follows", "gauge", "0 when Envoy has not taken the map", not status.trouble),
         ("draining", "gauge", "1 when this router leaves", status.draining),
     ]
-    own = "".join(_lines(figure) for figure in figures)
+    own = "".join(_lines(figure) for figure in figures) + _of_pools(pools, seen)
     try:
-        return Reply(kind=TEXT, text=own + admin.prometheus(OF_ENVOY))
+        return Reply(kind=TEXT, text=own + _in_flight(pools, admin) + admin.prometheus(OF_ENVOY))
     except UnreachableError:
         return Reply(kind=TEXT, text=own)
 
@@ -46,13 +47,40 @@ def in_flight(pools: Sequence[str], admin: Admin) -> Reply:
     A pool without one reads 0. 503 while Envoy does not answer: an error is seen, a false 0 would scale down.
     """
     try:
-        found = admin.numbers(r"cluster\.[^>]*\.upstream_rq_(pending_)?active")
+        return Reply(kind=TEXT, text=_in_flight(pools, admin))
     except UnreachableError as error:
         return Reply(status=503, kind=TEXT, text=f"# {error}\n")
-    name = "ollama_fleet_pool_requests_in_flight"
-    lines = [f"# HELP {name} requests under way at a pool", f"# TYPE {name} gauge"]
-    lines += [f'{name}{{pool="{pool}"}} {active(pool, found)}' for pool in pools]
-    return Reply(kind=TEXT, text="\n".join(lines) + "\n")
+
+
+def _in_flight(pools: Sequence[str], admin: Admin) -> str:
+    found = admin.numbers(r"cluster\.[^>]*\.upstream_rq_(pending_)?active")
+    counts = {pool: active(pool, found) for pool in pools}
+    return _by_pool("requests_in_flight", "requests under way at a pool", counts)
+
+
+def _of_pools(pools: Sequence[str], seen: Seen) -> str:
+    """What the replicas said of themselves. Of a model on the CPU, and of one that is split, less than all is in
+    `size_vram`."""
+    loaded = {pool: [entry for replica in seen.get(pool, ()) for entry in replica.loaded] for pool in pools}
+    replicas = {pool: len(seen.get(pool, ())) for pool in pools}
+    models = {pool: len(entries) for pool, entries in loaded.items()}
+    off_gpu = {pool: sum(_off_gpu(entry) for entry in entries) for pool, entries in loaded.items()}
+    return (
+        _by_pool("replicas", "replicas of a pool that answer", replicas)
+        + _by_pool("models_loaded", "models in memory, counted at each replica", models)
+        + _by_pool("models_off_gpu", "loaded models that are not wholly in GPU memory", off_gpu)
+    )
+
+
+def _off_gpu(entry: Mapping[str, object]) -> bool:
+    whole, on_gpu = entry.get("size"), entry.get("size_vram", 0)
+    return isinstance(whole, int) and isinstance(on_gpu, int) and on_gpu < whole
+
+
+def _by_pool(name: str, meaning: str, counts: Mapping[str, int]) -> str:
+    full = f"ollama_fleet_pool_{name}"
+    lines = [f"# HELP {full} {meaning}", f"# TYPE {full} gauge"]
+    return "\n".join([*lines, *(f'{full}{{pool="{pool}"}} {count}' for pool, count in counts.items())]) + "\n"
 
 
 def active(pool: str, found: Mapping[str, int]) -> int:

@@ -36,6 +36,8 @@ class Door:
     """What it asks of a request, as door.json has it."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys that the door asks for, by name. Without any it lets everybody in."""
+    metrics_port: int = 0
+    """Of the process beside Envoy; chosen at the start."""
     _processes: "dict[str, subprocess.Popen[bytes]]" = field(default_factory=dict)
     _text: str = ""
     _seen: str | None = None
@@ -45,6 +47,11 @@ class Door:
     def url(self) -> str:
         """Where clients find it."""
         return f"http://{ADDRESS}:{self.port}"
+
+    @property
+    def metrics_url(self) -> str:
+        """What Prometheus scrapes."""
+        return f"http://{ADDRESS}:{self.metrics_port}/metrics"
 
     @property
     def map(self) -> Path:
@@ -66,7 +73,9 @@ class Door:
             *("--map", f"{self.folder}/mounted", "--override", f"{self.folder}/override"),
             *("--directory", f"{self.folder}/live", "--address", ADDRESS, "--port", str(self.port)),
         ]
-        for name, port in zip(("admin", "beside", "metrics", "spill"), _free_ports(4), strict=True):
+        ports = dict(zip(("admin", "beside", "metrics", "spill"), _free_ports(4), strict=True))
+        self.metrics_port = ports["metrics"]
+        for name, port in ports.items():
             options += [f"--{name}-port", str(port)]
         router = [sys.executable, "-m", "router"]
         self._run("init", *router, "init", *options).wait()

@@ -89,6 +89,7 @@ def _announce(door: Door, pools: Pools) -> None:
     if pools.simulated:
         _say(f'switches of a simulated server: curl ADDRESS{CONTROL}, and with -d \'{{"failure": "busy"}}\'')
     _say(f"map: {door.map}")
+    _say(f"metrics: {door.metrics_url}")
     _say("Ctrl-C stops all")
     sys.stdout.write(f"FLEET_URL={door.url}\n")
     for name, key in door.keys.items():

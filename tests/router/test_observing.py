@@ -7,9 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from simulator import Behaviour, Model, Server
 from tests.router.conftest import OpenDoor
 from tests.router.door import ANSWER_SECONDS, Door, ask, free_ports, stop, wait_until
 from tests.router.fake_ollama import FakeOllama
+from tests.simulated import running
 
 StartOllama = Callable[..., FakeOllama]
 
@@ -94,6 +96,27 @@ def test_what_is_under_way_is_told_by_pool_while_the_router_leaves_too(
         for stream in streams:
             stream.close()
         stopping.join(ANSWER_SECONDS)
+
+
+def test_replicas_and_what_they_have_loaded_are_told_by_pool(open_door: OpenDoor) -> None:
+    whole = Model(name="m", memory=10, gpu_memory=10)
+    split = Model(name="n", memory=10, gpu_memory=4)
+    with running(Server("t4", [whole, split], Behaviour())) as port:
+        door = open_door(
+            f'[routes]\nm = ["t4", "a100"]\nn = ["t4"]\n[pools]\nt4 = "127.0.0.1:{port}"\n'
+            f'a100 = "127.0.0.1:{free_ports(1)[0]}"\n'
+        )
+        for name in ("m", "n"):
+            assert door.chat(name).status == 200
+
+        def found(name: str) -> tuple[float | None, ...]:
+            all_of_them = figures(door)
+            return tuple(all_of_them.get(f'ollama_fleet_pool_{name}{{pool="{pool}"}}') for pool in ("t4", "a100"))
+
+        wait_until(lambda: found("models_loaded") == (2, 0))
+        assert found("models_off_gpu") == (1, 0)
+        assert found("replicas") == (1, 0)
+        assert found("requests_in_flight") == (0, 0)
 
 
 def test_without_envoy_nothing_is_said_to_be_under_way(open_door: OpenDoor) -> None:

@@ -1,0 +1,91 @@
+"""A local fleet for the length of a test."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60.0
+LEAVE_SECONDS = 20.0
+
+
+class NotStartedError(Exception):
+    """It does not start: its own last words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The door to test."""
+
+    url: str
+    key: str = field(repr=False)
+    metrics: str
+    """Empty where they are not within reach."""
+
+
+class LocalFleet:
+    """`fleet local` on a free port, from `with` to its end."""
+
+    def __init__(self, stack: str) -> None:
+        self._stack = stack
+        self._folder = tempfile.TemporaryDirectory(prefix="fleet-loadtest-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Target:
+        if not (ROOT / "infra").is_dir():
+            raise NotStartedError("--url: there is no fleet here to start\nwrite the door's address")
+        command = [sys.executable, "-m", "infra", "local", "--port", str(_free_port())]
+        if self._stack:
+            command += ["--stack", self._stack]
+        with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
+            self._process = subprocess.Popen(  # noqa: S603
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=os.environ, process_group=0
+            )
+        try:
+            return self._started(self._process)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(LEAVE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._folder.cleanup()
+
+    def _started(self, process: "subprocess.Popen[bytes]") -> Target:
+        end = time.monotonic() + START_SECONDS
+        while "FLEET_URL=" not in self._text("out") or not self._text("out").endswith("\n"):
+            if process.poll() is not None or time.monotonic() > end:
+                words = self._text("err").strip() or "it says nothing"
+                raise NotStartedError(f"the local fleet does not start\n{words}")
+            time.sleep(0.1)
+        said = dict(line.split("=", 1) for line in self._text("out").splitlines())
+        metrics = re.search(r"^metrics: (\S+)$", self._text("err"), re.MULTILINE)
+        return Target(url=said["FLEET_URL"], key=said.get("FLEET_API_KEY", ""), metrics=metrics[1] if metrics else "")
+
+    def _file(self, name: str) -> Path:
+        return Path(self._folder.name) / name
+
+    def _text(self, name: str) -> str:
+        return self._file(name).read_text(encoding="utf-8", errors="replace")
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
