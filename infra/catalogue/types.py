@@ -295,11 +295,24 @@ class MemoryFacts(Fact):
 
 
 class WakeFacts(Fact):
-    """How long an isolated wake takes and how many node-minutes it costs."""
+    """How long an isolated wake takes and how many node-minutes it costs beside the time to cool down."""
 
     minimum_minutes: float
     maximum_minutes: float
-    billed_minutes: float
+    seconds_per_gb: float  # models that are pulled and loaded
+    boot_minutes: float
+    unneeded_minutes: float  # until the autoscaler removes a node without pods
+    patience: float  # times what a wake should take
+
+
+class KedaFacts(Fact):
+    """Where KEDA comes from."""
+
+    version: str
+    chart: str
+    repository: str
+    namespace: str
+    metrics_port: int
 
 
 class GkeFacts(BaseModel):
@@ -321,6 +334,7 @@ class GkeFacts(BaseModel):
     server: ServerFacts
     memory: MemoryFacts
     wake: WakeFacts
+    keda: KedaFacts
     # decisions of the house, dated like any other fact
     context: int
     hours_per_month: int

@@ -18,6 +18,7 @@ from infra.plan import (
     proposal,
     quota,
     router,
+    scaling,
     sites,
     sources,
 )
@@ -95,6 +96,7 @@ def build(
     found += more
     model_plans, more = models.build(inputs, planned)
     found += more
+    found += scaling.check(catalogue, config, planned, model_plans)
     alias_plans = models.aliases(config)
     router_plan = router.build(catalogue, config, known, model_plans, alias_plans, planned)
     found += router.check(config, router_plan)
@@ -112,7 +114,7 @@ def build(
         router=router_plan,
         cost=bill,
         wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
-        wake_billed_minutes=catalogue.gke.wake.billed_minutes,
+        keda=scaling.keda(catalogue, config, planned),
         certificates=config.proxy.ca or "" if config.proxy else "",
         problems=tidy(found),
         quotas=quota.build(catalogue, cluster_plan, planned),

@@ -5,18 +5,10 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel
 
 from infra.config import FleetConfig, place
-from infra.plan.cluster import namespace
 from infra.plan.model import PoolPlan
 from infra.problem import Problem, warning
 
-UNUSED_OF_POOL = (
-    "hold_for",
-    "hold_limit",
-    "runtime_class",
-    "scaling",
-    "schedule",
-    "wake",
-)
+UNUSED_OF_POOL = ("runtime_class",)
 OF_A_NEW_CLUSTER = ("deletion_protection", "network", "release_channel")
 OF_OUR_SERVERS = ("drain_limit", "env", "keep_alive", "pull_deadline", "startup_threshold", "storage")
 """Keys of a pool that set up its server; the others describe it, and the plan reckons with them."""
@@ -50,15 +42,6 @@ def scope(config: FleetConfig, pools: Sequence[PoolPlan]) -> tuple[tuple[str, ..
 def check(config: FleetConfig) -> Iterator[Problem]:
     """One line for each part of the file that has no effect yet."""
     yield from _door(config)
-    scaled = sorted(name for name, pool in config.pools.items() if pool.replicas.scales)
-    if scaled:
-        yield warning(
-            place("pools"),
-            f"nothing scales {', '.join(scaled[:6])}{', ...' if scaled[6:] else ''} yet: "
-            "each starts with its minimum, and keeps what it has when the minimum changes",
-            f"kubectl -n {namespace(config)} scale deployment/ollama-POOL --replicas=N; "
-            "a later `up` leaves the number alone",
-        )
     if config.gke is not None and config.gke.cluster is not None:
         for where in _written(config.gke, OF_A_NEW_CLUSTER, "gke"):
             yield warning(
@@ -118,7 +101,6 @@ def _unused(config: FleetConfig) -> Iterator[str]:
     for section in ("chat", "monitoring", "load_test"):
         if getattr(config, section) is not None:
             yield from _written(config, (section,))
-    yield from _written(config, ("keda",))
     for name, pool in sorted(config.pools.items()):
         yield from _written(pool, UNUSED_OF_POOL, "pools", name)
     for name, site in sorted(config.sites.items()):

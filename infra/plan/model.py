@@ -192,6 +192,64 @@ class PoolNames:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WindowPlan:
+    """Keeps `replicas` pods between two cron times."""
+
+    start: str
+    end: str
+    timezone: str
+    replicas: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SleepPlan:
+    """How a pool without a pod comes back, and what that costs."""
+
+    wake: Literal["hold", "fallback"]
+    hold_for: int
+    """Seconds that a request waits for the pool at most."""
+    held_at_most: int
+    """Requests that wait at a time, in each router pod; one more is refused."""
+    starts_within: int
+    """Seconds that a wake should take."""
+    billed_minutes: float
+    """Node-minutes of a wake for one request; gaps longer than that are cheaper asleep."""
+    wake_cost: float | None
+    """USD of such a wake; None without a price."""
+    saved_hourly: float | None
+    """USD per hour asleep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScalingPlan:
+    """What a pool's replicas follow."""
+
+    by: Literal["inFlight", "utilization", "fixed"]
+    target: int
+    """Requests in flight per replica, or per cent of the request."""
+    up_after: int
+    down_after: int
+    windows: tuple[WindowPlan, ...]
+    sleep: SleepPlan | None
+
+    @property
+    def by_keda(self) -> bool:
+        """Whether KEDA has to be there."""
+        return self.by == "inFlight"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KedaPlan:
+    """KEDA as the program installs it."""
+
+    chart: str
+    version: str
+    repository: str
+    namespace: str
+    metrics_port: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolPlan:
     """All decisions about one pool."""
 
@@ -201,6 +259,7 @@ class PoolPlan:
     gpu_memory_title: str
     site: str | None
     replicas: Replicas
+    scaling: ScalingPlan
     gpus_per_replica: int
     names: PoolNames
     memory: GpuMemory
@@ -439,7 +498,8 @@ class FleetPlan:
     router: RouterPlan
     cost: CostPlan | None
     wake_minutes: tuple[float, float]
-    wake_billed_minutes: float
+    keda: KedaPlan | None
+    """None where no pool needs it, or the cluster has it."""
     certificates: str
     """The CA of the proxy in PEM form, if there is one."""
     problems: tuple[Problem, ...]
@@ -451,12 +511,6 @@ class FleetPlan:
     def pool(self, name: str) -> PoolPlan:
         """The pool of that name; raises KeyError."""
         return self._by_name[name]
-
-    def wake_cost(self, pool: PoolPlan) -> float | None:
-        """USD of one node of a pool that is started, and removed when it was not needed again; None without a price."""
-        if pool.nodes is None or pool.nodes.hourly is None:
-            return None
-        return pool.nodes.hourly * self.wake_billed_minutes / 60
 
     @cached_property
     def _by_name(self) -> Mapping[str, PoolPlan]:

@@ -16,6 +16,7 @@ from infra.plan import (
     naming,
     placement,
     routes,
+    scaling,
     sources,
 )
 from infra.plan.capacity import Load
@@ -153,6 +154,7 @@ def finish(
         gpu_memory_title=drafted.gpu.memory_title,
         site=pool.site,
         replicas=pool.replicas,
+        scaling=scaling.build(catalogue, drafted, machines),
         gpus_per_replica=pool.gpus_per_replica if drafted.gpu.compute else 0,
         names=names,
         memory=judged,

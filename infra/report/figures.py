@@ -4,7 +4,7 @@ Every function returns plain text for people, with no markup and no escapes of i
 passed on as it stands: `visible` and the format's own escaping are the caller's.
 """
 
-from infra.plan.model import CostPlan, FleetPlan, Money
+from infra.plan.model import CostPlan, FleetPlan, Money, PoolPlan
 from infra.problem import Problem, Severity
 
 GIB = 2**30
@@ -69,6 +69,57 @@ def storage(plan: FleetPlan) -> str:
     kept = [f"{pool.name} on {pool.volume_gb} GB" for pool in own if pool.volume_gb]
     parts = [f"a new pod downloads {', '.join(lost)}"] if lost else []
     return "; ".join([*parts, *([f"a volume keeps {', '.join(kept)}"] if kept else [])])
+
+
+def scaling(plan: FleetPlan) -> str:
+    """What each pool's replicas follow; empty where none changes."""
+    words: dict[str, list[str]] = {}
+    for pool in plan.pools:
+        if pool.replicas.scales and pool.scaling.by != "fixed":
+            words.setdefault(_followed(pool), []).append(pool.name)
+    return "; ".join(f"{' '.join(names)}: {text}" for text, names in words.items())
+
+
+def _followed(pool: PoolPlan) -> str:
+    scaling = pool.scaling
+    load = {
+        "inFlight": f"a replica for {scaling.target} request{'s' * (scaling.target != 1)} in flight",
+        "utilization": f"CPU and memory at {scaling.target} %",
+        "fixed": "",
+    }[scaling.by]
+    windows = "".join(
+        f", {window.replicas} from {window.start!r} to {window.end!r} {window.timezone}" for window in scaling.windows
+    )
+    up, down = duration(scaling.up_after), duration(scaling.down_after)
+    return f"{load}, one more a minute after {up}, fewer after {down}{windows}"
+
+
+def sleeping(plan: FleetPlan) -> str:
+    """What each pool saves asleep, what a wake costs, how long a request waits; empty where none sleeps."""
+    parts = []
+    for pool in plan.pools:
+        if (sleep := pool.scaling.sleep) is None:
+            continue
+        money = ""
+        if sleep.saved_hourly is not None and sleep.wake_cost is not None and plan.cost is not None:
+            money = f"saves ${plan.cost.monthly(sleep.saved_hourly):,.0f} a month, ${sleep.wake_cost:,.2f} a wake, "
+        waits = (
+            "the next pool answers meanwhile"
+            if sleep.wake == "fallback"
+            else f"waits {duration(sleep.hold_for)} at most"
+        )
+        parts.append(
+            f"{pool.name} {money}pays in gaps above {sleep.billed_minutes:.0f} min, "
+            f"wakes in about {duration(sleep.starts_within)}, {waits}"
+        )
+    return "; ".join(parts)
+
+
+def duration(seconds: int) -> str:
+    """`30 s`, `10 min`, `1.5 h`."""
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def base(plan: FleetPlan, joint: str = "..") -> str:

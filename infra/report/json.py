@@ -11,6 +11,9 @@
             "residents": [{"model": "...", "need": {"sizeBytes": 1, "deviceBytes": 2, "kvBytes": 1, ...}, ...}],
             "nodes": {"machineType": "...", "diskGb": 100, "usdPerHour": 0.55, ...} or null,
             "cost": {"usdPerHour": {"minimum": 0, "maximum": 1.1}, "usdPerMonth": {...}} or null,
+            "scaling": {"by": "inFlight", "target": 1, "upAfterSeconds": 30, "downAfterSeconds": 600, "windows": [...],
+                        "sleep": {"wake": "hold", "holdForSeconds": 720, "heldAtMost": 200, "startsWithinSeconds": 445,
+                                  "billedMinutes": 25, "wakeUsd": 0.23, "savedUsdPerHour": 0.55} or null},
             "driver": {...}, "runtime": {...}, "placements": [...], ...}],
  "models": [{"name": "...", "route": ["t4"], "contextTokens": 8192, "needBytes": 1, "remarks": ["..."], ...}],
  "aliases": [{"name": "...", "targets": {"MODEL": 90}}],
@@ -19,7 +22,7 @@
           "base": {"usdPerHour": {...}, "usdPerMonth": {...}}, "total": {...}, "budgetUsdPerMonth": 3000.0 or null,
           "notCounted": ["..."]} or null,
  "quotas": [{"name": "NVIDIA_T4_GPUS", "where": "us-central1", "needed": 2}],
- "wakeMinutes": {"minimum": 4, "maximum": 6}, "wakeBilledMinutes": 20}
+ "wakeMinutes": {"minimum": 4, "maximum": 6}, "keda": {"version": "...", ...} or null}
 ```
 
 Names are the plan's own (infra/plan/model.py) in camelCase, with the unit behind them where the plan's name has none:
@@ -62,6 +65,12 @@ UNITS = {
     ("PoolPlan", "model_storage"): "modelStorageBytes",
     ("PoolPlan", "pull_deadline"): "pullDeadlineSeconds",
     ("PoolPlan", "drain_limit"): "drainLimitSeconds",
+    ("ScalingPlan", "up_after"): "upAfterSeconds",
+    ("ScalingPlan", "down_after"): "downAfterSeconds",
+    ("SleepPlan", "hold_for"): "holdForSeconds",
+    ("SleepPlan", "starts_within"): "startsWithinSeconds",
+    ("SleepPlan", "wake_cost"): "wakeUsd",
+    ("SleepPlan", "saved_hourly"): "savedUsdPerHour",
     ("ModelPlan", "context"): "contextTokens",
     ("ModelPlan", "need"): "needBytes",
     ("RouterPlan", "cpu_request"): "cpuRequestMillicores",

@@ -100,6 +100,12 @@ def _problems(plan: FleetPlan, severity: Severity) -> str:
 
 
 def _scope(plan: FleetPlan) -> str:
-    facts = [("storage", figures.storage(plan)), ("cluster", figures.cluster(plan)), *figures.scope(plan)]
+    facts = [
+        ("storage", figures.storage(plan)),
+        ("scaling", figures.scaling(plan)),
+        ("asleep", figures.sleeping(plan)),
+        ("cluster", figures.cluster(plan)),
+        *figures.scope(plan),
+    ]
     lines = [f"**{title}**: {escape(text)}" for title, text in facts if text]
     return "<br>\n".join(lines)

@@ -43,10 +43,12 @@ def remarks(plan: FleetPlan, model: ModelPlan) -> tuple[str, ...]:
 
 
 def asleep(plan: FleetPlan, pool: PoolPlan) -> str:
-    """How long a sleeping pool takes to serve once it is scaled up, and what such a start costs."""
-    wake = span(f"{plan.wake_minutes[0]:g}", f"{plan.wake_minutes[1]:g}", "-")
-    cost = plan.wake_cost(pool)
-    return f"asleep: {wake} min to start" + (f", ${cost:,.2f} a start" if cost else "")
+    """How long a request waits for a sleeping pool, and what such a wake costs."""
+    sleep = pool.scaling.sleep
+    most = max(plan.wake_minutes[1], sleep.starts_within / 60 if sleep else 0)
+    wake = span(f"{plan.wake_minutes[0]:g}", f"{most:.0f}", "-")
+    cost = sleep.wake_cost if sleep else None
+    return f"asleep: first answer after {wake} min" + (f", ${cost:,.2f} a wake" if cost else "")
 
 
 def _pool(plan: FleetPlan, name: str) -> PoolPlan | None:

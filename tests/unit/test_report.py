@@ -216,7 +216,7 @@ def test_a_model_says_what_its_user_will_notice(dev: FleetPlan) -> None:
     unknown = replace(dev.models[0], known=False)
     plan = replace(dev, pools=(pools["a100"], pools["k80"], tight, pools["t4"]), models=(unknown, *dev.models[1:]))
     rendered = text.render(plan, width=200)
-    for remark in ("asleep: 4-6 min to start, $0.", "shares llama3.2:3b", "tight on m60; as the file says"):
+    for remark in ("asleep: first answer after 4-7 min, $0.", "shares llama3.2:3b", "tight on m60; as the file says"):
         assert remark in rendered
     assert re.search(r"assistant +splits 90 % llama3.2:3b, 10 % gemma3:4b", rendered)
     assert re.search(r"59 %  tight +at home", rendered)
