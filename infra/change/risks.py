@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from infra.change.model import Action, PoolChange, ResourceChange
 from infra.change.pools import meanwhile
 from infra.plan.model import FleetPlan
-from infra.problem import Problem, warning
+from infra.problem import Problem, has_errors, warning
 
 CLUSTER = "gcp:container/cluster:Cluster"
 
@@ -18,6 +18,14 @@ def risks(
 ) -> tuple[Problem, ...]:
     """Every risk once, in order of its place."""
     found = list(_resources(resources or ()))
+    if resources is None and after is not None and not has_errors(after.problems):
+        found.append(
+            warning(
+                "the resources",
+                "they could not be compared: a replacement, or a removal, would not be seen here",
+                "mend the base first, or look at make preview",
+            )
+        )
     if after is None and before is not None:
         found.append(
             warning(

@@ -179,6 +179,19 @@ def test_a_stack_whose_file_goes_is_a_risk_since_nothing_destroys_it() -> None:
     assert change.resources == ()
 
 
+def test_a_key_without_a_value_is_as_good_as_none() -> None:
+    whole = {**GOOD, "chat": None}
+    keys = {".".join(one.path) for one in change_of(None, whole).keys}
+    assert not keys & {"chat", "loadTest", "monitoring", "proxy"}
+    assert all(row.before != row.after or row.effect for row in words.rows(change_of(None, whole)))
+
+
+def test_what_a_request_may_hold_is_told_apart_below_a_gibibyte() -> None:
+    wide = {**GOOD, "router": {**GOOD["router"], "maxBody": "40Mi"}}
+    (row,) = (row for row in words.rows(change_of(GOOD, wide)) if row.key == "router.maxBody")
+    assert (row.before, row.after) == ("32 MiB", "40 MiB")
+
+
 # risks
 
 
