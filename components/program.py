@@ -12,6 +12,7 @@ from components.fleet import Fleet, FleetArgs
 from infra import lockfile
 from infra import stack as stacks
 from infra.plan.build import decide
+from infra.plan.lock import Lock
 from infra.plan.model import FleetPlan
 from infra.plan.naming import ROUTER
 from infra.problem import Problem, Severity, error, has_errors
@@ -19,12 +20,12 @@ from infra.problem import Problem, Severity, error, has_errors
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(folder: Path = ROOT) -> None:
+def main(folder: Path = ROOT, lock: Lock | None = None) -> None:
     """Registers everything and exports endpoint, kubeconfig, keys, the plan's summary and the commands to try.
 
     Raises pulumi.RunError, which Pulumi shows without a traceback, for a plan with errors.
     """
-    plan = plan_of_config(folder)
+    plan = plan_of_config(folder, lock)
     for problem in plan.problems:
         if problem.severity is Severity.WARNING:
             pulumi.log.warn(line(problem))
@@ -44,8 +45,11 @@ def main(folder: Path = ROOT) -> None:
     pulumi.export("commands", commands(plan))
 
 
-def plan_of_config(folder: Path) -> FleetPlan:
-    """The plan of the running stack, with the lock in `folder`. Raises pulumi.RunError for a config not to be read."""
+def plan_of_config(folder: Path, lock: Lock | None = None) -> FleetPlan:
+    """The plan of the running stack, with this lock or the one in `folder`.
+
+    Raises pulumi.RunError for a config not to be read.
+    """
     if is_config_secret(stacks.KEY):
         raise pulumi.RunError(
             refusal(
@@ -61,7 +65,7 @@ def plan_of_config(folder: Path) -> FleetPlan:
     try:
         raw: Any = pulumi.Config("ollama-fleet").require_object("fleet")
         fleet = stacks.extended(raw, folder)
-        lock = lockfile.read(folder)
+        lock = lockfile.read(folder) if lock is None else lock
     except stacks.UnreadableError as unreadable:
         raise pulumi.RunError(refusal([unreadable.problem])) from None
     except pulumi.ConfigTypeError:

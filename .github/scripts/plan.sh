@@ -17,9 +17,10 @@ while IFS= read -r file; do
   stack=${file#Pulumi.}
   stack=${stack%.yaml}
   status=0
-  text=$("$python" -m infra diff --stack "$stack" --base "$base" --format markdown 2>"$out/errors") || status=$?
-  if [ "$status" -ge 2 ]; then
-    text="### This stack cannot be read"$'\n\n'"$(sed 's/^/    /' "$out/errors")"
+  text=$("$python" -m infra diff --stack="$stack" --base "$base" --format markdown 2>"$out/errors") || status=$?
+  if [ "$status" -ge 2 ] || [ -z "$text" ]; then
+    # quoted, each line its own: a block of code would show the entities that comment.py makes
+    text="### Stack $stack cannot be compared"$'\n\n'"$(sed 's/^ */> /; s/$/  /' "$out/errors")"
   fi
   printf '%s\n\n' "$text" >>"$out/comment.md"
   [ "$status" -gt "$worst" ] && worst=$status

@@ -39,8 +39,14 @@ class Immutable(Fact):
     data: dict[str, Data]
 
 
+class Anew(Fact):
+    """The types of which every change of an input makes another resource."""
+
+    types: frozenset[str]
+
+
 class Replacements(BaseModel):
-    """Both providers' facts."""
+    """The providers' facts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,6 +55,7 @@ class Replacements(BaseModel):
     google: Computed
     google_recreates: Recreates
     kubernetes: Immutable
+    random: Anew
 
 
 @cache

@@ -10,6 +10,8 @@ ENTRIES = ("pools", "models", "aliases", "sites")
 """Sections whose entries come and go as a whole."""
 VALUES = ({"min", "max"},)
 """Mappings that are one value to their reader."""
+ABSENT = (None, Missing.MISSING)
+"""A key without a value is as good as none."""
 
 
 def differing(before: FleetConfig | None, after: FleetConfig | None) -> tuple[KeyChange, ...]:
@@ -22,7 +24,7 @@ def _dump(config: FleetConfig | None) -> dict[str, Any]:
 
 
 def _differing(old: Any, new: Any, path: tuple[str, ...]) -> Iterator[KeyChange]:
-    if old == new:
+    if old == new or (old in ABSENT and new in ABSENT):
         return
     both = isinstance(old, Mapping) and isinstance(new, Mapping)
     if not both or set(old) in VALUES or set(new) in VALUES:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from infra.catalogue.replacements import replacements
 from infra.change import google, kubernetes
 from infra.change.difference import UNKNOWN, Change, Verdict, changes, text, verdict_by
 from infra.change.model import Action, PropertyChange, ResourceChange
@@ -117,6 +118,8 @@ def _changed(old: Registered, after: Program, new: Registered) -> ResourceChange
 def _verdict(after: Program, old: Registered, new: Registered, change: Change) -> Verdict:
     forced = dict.fromkeys(new.options.get("replaceOnChanges", ()), Verdict.REPLACE)
     if forced and ("*" in forced or verdict_by(change, forced) is Verdict.REPLACE):
+        return Verdict.REPLACE
+    if new.type in replacements().random.types:
         return Verdict.REPLACE
     package = new.type.partition(":")[0]
     if new.type == kubernetes.PROVIDER:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from infra.change.model import Action, PoolChange, ResourceChange
 from infra.change.pools import meanwhile
 from infra.plan.model import FleetPlan
-from infra.problem import Problem, warning
+from infra.problem import Problem, has_errors, warning
 
 CLUSTER = "gcp:container/cluster:Cluster"
 
@@ -18,6 +18,14 @@ def risks(
 ) -> tuple[Problem, ...]:
     """Every risk once, in order of its place."""
     found = list(_resources(resources or ()))
+    if resources is None and after is not None and not has_errors(after.problems):
+        found.append(
+            warning(
+                "the resources",
+                "they could not be compared: a replacement, or a removal, would not be seen here",
+                "mend the base first, or look at make preview",
+            )
+        )
     if after is None and before is not None:
         found.append(
             warning(
@@ -27,7 +35,8 @@ def risks(
             )
         )
     if before is not None and after is not None:
-        found += [*_served(before, after, pools), *_drivers(pools), *_cluster(before, after), *_door(before, after)]
+        found += [*_served(before, after, pools), *_drivers(pools), *_volumes(before, after)]
+        found += [*_cluster(before, after), *_door(before, after)]
     if after is not None:
         found += [*_quota(before, after), *_refused(before, after)]
     return tuple(sorted(set(found)))
@@ -61,6 +70,26 @@ def _drivers(pools: tuple[PoolChange, ...]) -> Iterator[Problem]:
                 f"another driver: {new if change.nodes is Action.REPLACE else kept}",
                 "try it on a pool of its own first",
             )
+
+
+def _volumes(before: FleetPlan, after: FleetPlan) -> Iterator[Problem]:
+    """What Kubernetes refuses of a claim: a smaller size, and any other while no pod has bound it."""
+    old = {pool.name: pool for pool in before.pools if pool.volume_gb}
+    for pool in after.pools:
+        was = old.get(pool.name)
+        if was is None or not pool.volume_gb or pool.volume_gb == was.volume_gb:
+            continue
+        sizes = f"its volume goes from {was.volume_gb} to {pool.volume_gb} GB"
+        anew = f"kubectl -n {after.namespace} delete pvc {pool.names.models}, and `pulumi up --refresh`"
+        if pool.volume_gb < was.volume_gb:
+            message = f"{sizes}: Kubernetes refuses a smaller one, and `up` fails there"
+            remedy = f"scale the pool to nothing, {anew}: its models are fetched anew"
+        elif was.sleeps:
+            message = f"{sizes}: Kubernetes refuses that, and `up` fails there, until a first pod has run on it"
+            remedy = f"wake the pool once before, or {anew}: nothing is on it yet"
+        else:
+            continue
+        yield warning(f"fleet.pools.{pool.name}.storage", message, remedy)
 
 
 def _cluster(before: FleetPlan, after: FleetPlan) -> Iterator[Problem]:

@@ -5,8 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from infra.change.resources import Program, program
 from infra.commands import common, revisions
 from infra.config import FleetConfig, parse
 from infra.plan.build import build as plan
+from infra.plan.lock import Lock
 from infra.problem import error, has_errors
 
 HELP = "what a change does: models, pools, replacements with their reason, money, risks (no account)"
@@ -69,13 +69,18 @@ def compare(arguments: argparse.Namespace) -> FleetChange:
     checkout = revisions.root(folder)
     inside = folder.relative_to(checkout)
     with ExitStack() as stack:
-        base = _Revision(stack.enter_context(_tree(checkout, arguments.base)), inside, f"{arguments.base}")
+        commits = [
+            revisions.commit(checkout, name, option)
+            for name, option in ((arguments.base, "--base"), (arguments.head, "--head"))
+            if name is not None
+        ]
+        trees = [stack.enter_context(revisions.work_tree(checkout, commit)) for commit in commits]
+        base = _Revision(trees[0], inside, arguments.base)
         head = (
-            _Revision(stack.enter_context(_tree(checkout, arguments.head)), inside, arguments.head)
-            if arguments.head
-            else _Revision(checkout, inside, WORKING_TREE)
+            _Revision(trees[1], inside, arguments.head) if arguments.head else _Revision(checkout, inside, WORKING_TREE)
         )
-        return _compare(_name(arguments, base, head), base, head, code=arguments.code)
+        notes = _behind(checkout, *commits, base=base.title, head=head.title)
+        return _compare(_name(arguments, base, head), base, head, notes, code=arguments.code)
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,18 @@ class _Revision:
         return next((folder for folder in inside if (folder / "infra" / "__main__.py").is_file()), self.tree)
 
     def has(self, name: str) -> bool:
-        return (self.folder / f"Pulumi.{name}.yaml").is_file()
+        # whatever it is: a link that leads nowhere is no file that is gone
+        return os.path.lexists(self.folder / f"Pulumi.{name}.yaml")
 
 
-@contextmanager
-def _tree(checkout: Path, revision: str) -> Iterator[Path]:
-    with revisions.work_tree(checkout, revisions.commit(checkout, revision)) as tree:
-        yield tree
+def _behind(checkout: Path, old: str, new: str = "HEAD", *, base: str, head: str) -> list[str]:
+    """What a reader would take for the change's own doing, where the base has moved on meanwhile."""
+    missing = revisions.missing(checkout, old, new)
+    if not missing:
+        return []
+    which = f"{missing} commit{'s' * (missing != 1)}"
+    since = f"git merge-base {base} {'HEAD' if head == WORKING_TREE else head}"
+    return [f"{base} has {which} that {head} lacks: what they did is shown as undone (--base $({since}) leaves it out)"]
 
 
 def _name(arguments: argparse.Namespace, base: _Revision, head: _Revision) -> str:
@@ -114,8 +124,7 @@ def _name(arguments: argparse.Namespace, base: _Revision, head: _Revision) -> st
     return stacks.choose(head.folder, wish)
 
 
-def _compare(name: str, base: _Revision, head: _Revision, *, code: bool) -> FleetChange:
-    notes: list[str] = []
+def _compare(name: str, base: _Revision, head: _Revision, notes: list[str], *, code: bool) -> FleetChange:
     after = _side(name, head, code=code, notes=None) if head.has(name) else None
     before = None
     unreadable = False
@@ -146,7 +155,7 @@ def _side(name: str, revision: _Revision, *, code: bool, notes: list[str] | None
     stack = stacks.read(revision.folder, name)
     parsed = parse(stack.fleet)
     config = parsed.config or FleetConfig()
-    lock = lockfile.read(revision.folder)
+    lock = _lock(revision, notes)
     planned = plan(config, stack=stack.name, project=stack.project, problems=parsed.problems, lock=lock)
     registered: Program | None = None
     if has_errors(planned.problems):
@@ -162,8 +171,23 @@ def _side(name: str, revision: _Revision, *, code: bool, notes: list[str] | None
     else:
         from infra.commands import recorded
 
-        registered = program(json.loads(recorded.of(stack).to_json()))
+        registered = program(json.loads(recorded.of(stack, lock).to_json()))
     return Side(config=config, plan=planned, program=registered)
+
+
+def _lock(revision: _Revision, notes: list[str] | None) -> Lock:
+    """The lock of one side. Where it cannot be read, `notes` says so and nothing is pinned; without them it raises."""
+    try:
+        return lockfile.read(revision.folder)
+    except stacks.UnreadableError as failure:
+        if notes is None:
+            raise
+        problem = failure.problem
+        notes.append(
+            f"{problem.place} of {revision.title} cannot be read ({problem.message}): what it pinned is not known, "
+            "and a digest of the change is shown as a new one"
+        )
+        return Lock()
 
 
 def _by_own_code(name: str, revision: _Revision) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from infra import stack as stacks
 from infra.commands import common
+from infra.plan.lock import Lock
 from infra.problem import Problem, has_errors
 from infra.recorder import Recording, record
 
@@ -40,8 +41,8 @@ def of_stack(stack: stacks.Stack) -> Recording:
     return of(stack)
 
 
-def of(stack: stacks.Stack) -> Recording:
-    """What the program of a stack registers whose plan has no errors."""
+def of(stack: stacks.Stack, lock: Lock | None = None) -> Recording:
+    """What the program of a stack registers whose plan has no errors; `lock` in place of the one beside the file."""
     settings, secret_keys = _settings(stack.settings)
     # the SDK of Kubernetes reads these for a provider's arguments; a recording is the same on every machine
     for name in [name for name in os.environ if name.startswith("PULUMI_K8S_")]:
@@ -50,7 +51,7 @@ def of(stack: stacks.Stack) -> Recording:
         from components.program import main
 
         return record(
-            partial(main, stack.path.parent),
+            partial(main, stack.path.parent, lock),
             project=PROJECT,
             stack=stack.name,
             config={**settings, stacks.KEY: json.dumps(stack.fleet)},

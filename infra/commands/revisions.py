@@ -1,6 +1,7 @@
 """Two revisions of a checkout, each in a git work tree of its own that is gone when the work is done."""
 
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -21,18 +22,26 @@ def root(folder: Path) -> Path:
     return Path(_git(folder, "rev-parse", "--show-toplevel")).resolve()
 
 
-def commit(folder: Path, revision: str) -> str:
-    """The commit that a revision names. Raises UnreadableError."""
+def commit(folder: Path, revision: str, option: str = "--base") -> str:
+    """The commit that a revision names, which came by this option. Raises UnreadableError."""
     try:
         return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     except UnreadableError:
-        raise UnreadableError(
-            error(
-                "--base",
-                f"git knows no commit {shown(revision)} here",
-                "name a branch, tag or commit; in a shallow clone: git fetch --depth=1 origin REF",
-            )
-        ) from None
+        named = f"{revision[:12]}..." if re.fullmatch("[0-9a-f]{40}", revision) else shown(revision)
+        remedy = (
+            "this clone is shallow: git fetch --depth=1 origin COMMIT; with actions/checkout, fetch-depth: 0"
+            if _git(folder, "rev-parse", "--is-shallow-repository", check=False) == "true"
+            else "name a branch, tag or commit, and git fetch what is not here"
+        )
+        raise UnreadableError(error(option, f"git knows no commit {named} here", remedy)) from None
+
+
+def missing(folder: Path, base: str, head: str) -> int:
+    """How many commits of `base` are not in `head`; 0 where the history here does not tell."""
+    if _git(folder, "rev-parse", "--is-shallow-repository", check=False) == "true":
+        return 0
+    count = _git(folder, "rev-list", "--count", "--end-of-options", base, f"^{head}", check=False)
+    return int(count) if count.isdecimal() else 0
 
 
 @contextmanager

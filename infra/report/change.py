@@ -58,6 +58,7 @@ def verdict(change: FleetChange) -> tuple[str, ...]:
         ("removed", [one for one in change.models if one.after is None]),
         ("added", [one for one in change.models if one.before is None]),
         ("moved", [one for one in change.models if one.moved]),
+        ("of another digest", [one for one in change.models if one.digest]),
     ):
         parts += [f"{count(len(models), 'model')} {word}"] if models else []
     if not parts and change.resources:
@@ -103,6 +104,11 @@ def rows(change: FleetChange) -> tuple[Row, ...]:
         effect = "" if owner in said else "; ".join(_effects(change, owner))
         said.add(owner)
         found.append(Row(key=dotted(key.path), before=_before(key), after=_after(key), effect=effect))
+    for model in () if change.errors else change.models:
+        # the lock, or a pool that it shares, changes a model of which the file says what it said
+        if ("models", model.name) not in said and (changes := model_effects(change, model)):
+            before, after = (_short_digest(one) for one in model.digest or ("", ""))
+            found.append(Row(key=dotted(("models", model.name)), before=before, after=after, effect="; ".join(changes)))
     for pool in change.pools:
         effects = pool_effects(change, pool)
         if ("pools", pool.name) not in said and effects and not _only_fetches(pool):
@@ -199,13 +205,17 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.moved:
         found.append(f"route {' > '.join(model.before)} becomes {' > '.join(model.after)}")
     if model.digest:
-        was, now = (digest[:12] if digest else "unpinned" for digest in model.digest)
+        was, now = map(_short_digest, model.digest)
         found.append(f"digest {was} becomes {now}: fetched anew where it differs")
     if model.context:
         found.append(f"context {model.context[0]} becomes {model.context[1]}")
     if model.defined_anew and not model.digest:
         found.append("created anew from its definition")
     return found
+
+
+def _short_digest(digest: str | None) -> str:
+    return "unpinned" if digest is None else digest[:12]
 
 
 def _of_cluster(change: FleetChange) -> Iterator[str]:
@@ -266,7 +276,7 @@ def value(item: Any, key: str = "") -> str:
     if isinstance(item, float):
         return f"{item:g}"
     if isinstance(item, int) and key in BYTES:
-        return f"{figures.gib(item)} GiB"
+        return f"{figures.gib(item)} GiB" if item >= figures.GIB else f"{item / 2**20:,.4g} MiB"
     if isinstance(item, int) and key in SECONDS:
         return f"{item} s"
     return _cut(" ".join(str(item).split()))

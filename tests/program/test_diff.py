@@ -137,6 +137,33 @@ class _nothing:  # noqa: N801 a context manager in a condition
     def __exit__(self, *_: object) -> None: ...
 
 
+def test_an_unknown_revision_is_named_with_its_option_and_what_to_do(checkout: Checkout) -> None:
+    _, _, err = checkout.diff("--head", "nowhere")
+    assert err.startswith("error  --head: git knows no commit 'nowhere'")
+    _, _, err = checkout.diff(base=40 * "a")
+    assert "--base: git knows no commit aaaaaaaaaaaa... here" in err
+    assert "shallow" not in err
+    checkout.commit()
+    shallow = checkout.root / "shallow"
+    checkout.git("clone", "--quiet", "--depth=1", f"file://{checkout.root}", str(shallow))
+    checkout.folder = shallow / "fleet"
+    _, _, err = checkout.diff(base="main~1")
+    assert "this clone is shallow" in err
+
+
+def test_commits_that_the_head_lacks_are_told_of_and_not_taken_for_its_doing(checkout: Checkout) -> None:
+    checkout.git("branch", "old")
+    checkout.edit(*SPOT)
+    checkout.commit()
+    assert checkout.json()["notes"] == []
+    assert checkout.json("--head", "main", base="old")["notes"] == []
+    found = checkout.json("--head", "old")
+    assert found["level"] == "risk"
+    (note,) = found["notes"]
+    assert "main has 1 commit that old lacks" in note
+    assert "git merge-base main old" in note
+
+
 @pytest.mark.usefixtures("checkout")
 def test_a_folder_without_git_is_exit_status_2(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
@@ -169,6 +196,24 @@ def test_a_stack_file_that_is_gone_is_a_risk(checkout: Checkout) -> None:
     assert checkout.diff("--stack", "other")[0] == 2
 
 
+@pytest.mark.parametrize("kind", ["link", "loop", "folder", "pipe"])
+def test_a_stack_file_that_is_no_file_is_not_taken_for_one_that_is_gone(checkout: Checkout, kind: str) -> None:
+    path = checkout.folder / FILE
+    path.unlink()
+    match kind:
+        case "link":
+            path.symlink_to("nowhere")
+        case "loop":
+            path.symlink_to(FILE)
+        case "folder":
+            path.mkdir()
+        case _:
+            os.mkfifo(path)
+    status, out, err = checkout.diff("--stack", "dev")
+    assert (status, out) == (2, "")
+    assert FILE in err
+
+
 def test_a_base_that_does_not_parse_leaves_what_stands_unknown(checkout: Checkout) -> None:
     good = (checkout.folder / FILE).read_text()
     (checkout.folder / FILE).write_text("config: [")
@@ -177,6 +222,9 @@ def test_a_base_that_does_not_parse_leaves_what_stands_unknown(checkout: Checkou
     found = checkout.json()
     assert found["resources"] is None
     assert "what stands is not known" in found["notes"][0]
+    # a replacement would go unseen, so whoever waits for one is told
+    assert "the resources" in [one["place"] for one in found["risks"]]
+    assert checkout.diff("--fail-on", "replace")[0] == 3
 
 
 def test_a_base_with_errors_still_shows_pools_models_and_money(checkout: Checkout) -> None:
@@ -188,17 +236,40 @@ def test_a_base_with_errors_still_shows_pools_models_and_money(checkout: Checkou
     assert [one["name"] for one in found["models"]] == ["nomic-embed-text"]
 
 
-def test_a_digest_that_was_pinned_anew_is_a_change_of_its_model(checkout: Checkout) -> None:
-    def lock(digest: str) -> None:
-        entry = Locked(digest=digest, size_gb=4.9, source="registry.ollama.ai", date=date(2026, 11, 1))
-        lockfile.write(checkout.folder, Lock(models={"llama3.1:8b": entry}))
+def lock(checkout: Checkout, digest: str) -> None:
+    entry = Locked(digest=digest, size_gb=4.9, source="registry.ollama.ai", date=date(2026, 11, 1))
+    lockfile.write(checkout.folder, Lock(models={"llama3.1:8b": entry}))
 
-    lock("sha256:" + 64 * "1")
+
+def test_a_digest_that_was_pinned_anew_is_a_change_of_its_model(checkout: Checkout) -> None:
+    lock(checkout, "sha256:" + 64 * "1")
     checkout.commit()
-    lock("sha256:" + 64 * "2")
-    (changed,) = checkout.json()["models"]
+    lock(checkout, "sha256:" + 64 * "2")
+    found = checkout.json()
+    (changed,) = found["models"]
     assert changed["name"] == "llama3.1:8b"
     assert changed["digest"] == [64 * "1", 64 * "2"]
+    assert found["verdict"] == ["1 model of another digest"]
+    said = "digest 111111111111 becomes 222222222222: fetched anew where it differs"
+    assert found["effects"] == [{"key": "models.llama3.1:8b", "effect": said}]
+    for form in ("text", "markdown"):
+        words = " ".join(checkout.diff("--format", form)[1].split())
+        assert "models.llama3.1:8b" in words
+        assert said in words.replace("|", "").replace("  ", " ")
+
+
+def test_a_lock_of_the_base_that_cannot_be_read_is_a_note_and_the_rest_is_compared(checkout: Checkout) -> None:
+    (checkout.folder / lockfile.NAME).write_text("models = 3")
+    checkout.commit()
+    lock(checkout, "sha256:" + 64 * "2")
+    checkout.edit(*SPOT)
+    found = checkout.json()
+    assert "fleet.lock.toml of main cannot be read" in found["notes"][0]
+    assert [one["key"] for one in found["keys"]] == ["pools.t4.spot"]
+    assert [one["digest"] for one in found["models"]] == [[None, 64 * "2"]]
+    assert "replace" in {one["action"] for one in found["resources"]}
+    (checkout.folder / lockfile.NAME).write_text("models = 3")
+    assert checkout.diff()[0] == 2
 
 
 def test_the_files_that_the_base_extends_are_those_of_the_base(checkout: Checkout) -> None:

@@ -64,4 +64,23 @@ def test_a_stack_with_errors_fails_the_run_and_is_told_of_all_the_same(checkout:
     status, text, _ = plan(checkout)
     assert status == 2
     assert "there is no pool" in text
-    assert "### This stack cannot be read" in text
+    assert "### Stack home cannot be compared" in text
+
+
+def test_a_shallow_clone_is_told_how_deep_it_has_to_be(checkout: Path, tmp_path: Path) -> None:
+    base = subprocess.check_output(["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True).strip()
+    git(checkout, "commit", "--quiet", "--allow-empty", "--message", "y")
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{checkout}", str(shallow))
+    status, text, _ = plan(shallow, base)
+    assert status == 2
+    assert "### Stack home cannot be compared" in text
+    assert f"git knows no commit {base[:12]}... here" in text
+    assert "fetch-depth" in text
+
+
+def test_a_stack_may_be_called_as_an_option_is(checkout: Path) -> None:
+    shutil.copy(checkout / "Pulumi.home.yaml", checkout / "Pulumi.--help.yaml")
+    status, text, _ = plan(checkout)
+    assert status == 0
+    assert "Stack <code>--help</code>" in text

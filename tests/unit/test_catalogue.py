@@ -327,7 +327,7 @@ def as_numbers(version: str) -> tuple[int, ...]:
 def test_what_replaces_a_resource_is_sourced_and_speaks_of_known_types() -> None:
     known = replacements()
     entries = dict(facts(known))
-    assert set(entries) == {"google", "google_recreates", "kubernetes"}
+    assert set(entries) == {"google", "google_recreates", "kubernetes", "random"}
     assert all("/" in fact.source and fact.date >= date(2026, 1, 1) for fact in entries.values())
     for paths in (known.google.computed, known.google_recreates.paths):
         assert set(paths) <= set(known.google_types)

@@ -111,6 +111,46 @@ def test_a_config_map_is_edited_in_place_only_where_its_provider_says_so() -> No
     assert becomes(fleet("x", mutable=False), fleet("y", mutable=False)) == {"map": "replace data.a"}
 
 
+PVC, SECRET = "kubernetes:core/v1:PersistentVolumeClaim", "kubernetes:core/v1:Secret"
+PASSWORD, STATEFUL = "random:index/randomPassword:RandomPassword", "kubernetes:apps/v1:StatefulSet"
+SERVICE, QUOTA = "kubernetes:core/v1:Service", "kubernetes:core/v1:ResourceQuota"
+
+
+@pytest.mark.parametrize(
+    ("type_", "old", "new", "becomes_"),
+    [
+        (NODE_POOL, {"nodeConfig": {"localSsdCount": 0}}, {"nodeConfig": {"localSsdCount": 1}}, "replace"),
+        (NODE_POOL, {"nodeConfig": {}}, {"nodeConfig": {"shieldedInstanceConfig": {"x": True}}}, "replace"),
+        (NODE_POOL, {"nodeConfig": {"oauthScopes": ["a"]}}, {"nodeConfig": {"oauthScopes": ["a", "b"]}}, "replace"),
+        (NODE_POOL, {"nodeConfig": {"taints": [{"key": "a"}]}}, {"nodeConfig": {"taints": []}}, "update"),
+        (NODE_POOL, {"nodeConfig": {"imageType": "COS"}}, {"nodeConfig": {"imageType": "UBUNTU"}}, "update"),
+        (NODE_POOL, {"maxPodsPerNode": 32}, {"maxPodsPerNode": 64}, "replace"),
+        (NODE_POOL, {"queuedProvisioning": {"enabled": True}}, {}, "replace"),
+        (NODE_POOL, {"autoscaling": {"locationPolicy": "ANY"}}, {"autoscaling": {}}, "update"),
+        (CLUSTER, {"location": "a"}, {"location": "b"}, "replace"),
+        (
+            CLUSTER,
+            {"ipAllocationPolicy": {"a": 1}},
+            {"ipAllocationPolicy": {"clusterSecondaryRangeName": "p"}},
+            "replace",
+        ),
+        (CLUSTER, {"workloadIdentityConfig": {"workloadPool": "a"}}, {"workloadIdentityConfig": {}}, "update"),
+        (SERVICE, {"spec": {"clusterIP": "None"}}, {"spec": {}}, "replace"),
+        (SERVICE, {"spec": {"type": "ClusterIP"}}, {"spec": {"type": "LoadBalancer"}}, "update"),
+        (QUOTA, {"spec": {"scopes": ["a"]}}, {"spec": {"scopes": ["b"]}}, "replace"),
+        (PVC, {"spec": {"resources": {"requests": {"storage": "5G"}}}}, {"spec": {"resources": {}}}, "update"),
+        (PVC, {"spec": {"storageClassName": "a"}}, {"spec": {}}, "replace"),
+        (SECRET, {"type": "Opaque"}, {"type": "kubernetes.io/tls"}, "replace"),
+        (STATEFUL, {"spec": {"serviceName": "a"}}, {"spec": {"serviceName": "b"}}, "replace"),
+        (PASSWORD, {"length": 32}, {"length": 40}, "replace"),
+    ],
+)
+def test_a_property_is_judged_as_its_provider_does(type_: str, old: Any, new: Any, becomes_: str) -> None:
+    mutable = resource(PROVIDER, "k8s", {"enableSecretMutable": True})
+    sides = [[mutable, resource(type_, "one", inputs, provider=mutable["urn"])] for inputs in (old, new)]
+    assert {name: word.split()[0] for name, word in becomes(*sides).items()} == {"one": becomes_}
+
+
 def test_a_renamed_resource_with_an_alias_stays() -> None:
     old, new = resource(NODE_POOL, "old", {"name": "t4"}), resource(NODE_POOL, "new", {"name": "t4"})
     assert becomes([old], [new]) == {"old": "delete", "new": "create"}
@@ -179,6 +219,19 @@ def test_a_stack_whose_file_goes_is_a_risk_since_nothing_destroys_it() -> None:
     assert change.resources == ()
 
 
+def test_a_key_without_a_value_is_as_good_as_none() -> None:
+    whole = {**GOOD, "chat": None}
+    keys = {".".join(one.path) for one in change_of(None, whole).keys}
+    assert not keys & {"chat", "loadTest", "monitoring", "proxy"}
+    assert all(row.before != row.after or row.effect for row in words.rows(change_of(None, whole)))
+
+
+def test_what_a_request_may_hold_is_told_apart_below_a_gibibyte() -> None:
+    wide = {**GOOD, "router": {**GOOD["router"], "maxBody": "40Mi"}}
+    (row,) = (row for row in words.rows(change_of(GOOD, wide)) if row.key == "router.maxBody")
+    assert (row.before, row.after) == ("32 MiB", "40 MiB")
+
+
 # risks
 
 
@@ -197,6 +250,25 @@ def test_a_stack_whose_file_goes_is_a_risk_since_nothing_destroys_it() -> None:
 )
 def test_it_is_a_risk(edit: dict[str, Any], place: str) -> None:
     assert place in [risk.place for risk in change_of(GOOD, {**GOOD, **edit}).risks]
+
+
+def kept(models: list[str], **pool: Any) -> dict[str, Any]:
+    pools = {"one": {"gpu": "l4", "storage": "volume", "replicas": "0..1", **pool}}
+    return {"gke": {"location": "us-central1-a"}, "pools": pools, "models": {name: ["one"] for name in models}}
+
+
+def test_a_volume_of_another_size_is_a_risk_where_kubernetes_refuses_it() -> None:
+    few, more = ["llama3.2:3b"], ["llama3.2:3b", "llama3.1:8b", "gemma3:4b"]
+
+    def told(old: Any, new: Any) -> list[str]:
+        return [one.message for one in change_of(old, new).risks if one.place == "fleet.pools.one.storage"]
+
+    (smaller,) = told(kept(more), kept(few))
+    assert "refuses a smaller one" in smaller
+    (unbound,) = told(kept(few), kept(more))
+    assert "until a first pod has run on it" in unbound
+    assert told(kept(few, replicas=1), kept(more, replicas=1)) == []
+    assert told(kept(few), kept(few)) == []
 
 
 def test_what_closes_a_door_or_asks_for_less_is_no_risk() -> None:

@@ -94,6 +94,14 @@ def test_the_comment_runs_the_default_branchs_script_and_nothing_else() -> None:
     assert load("comment")[True if True in load("comment") else "on"]["workflow_run"]["workflows"] == ["plan"]
 
 
+def test_a_pull_request_is_compared_with_the_base_that_it_was_merged_into() -> None:
+    checkout, script = (
+        next(step for step in job("plan")["steps"] if word in str(step)) for word in ("checkout@", "plan.sh")
+    )
+    assert checkout["with"]["fetch-depth"] == 2
+    assert '"$(git rev-parse HEAD^1)"' in script["run"]
+
+
 def test_every_script_that_a_workflow_runs_exists_and_may_be_run() -> None:
     named = {script for path in FILES for script in re.findall(r"(?:\.github/scripts/|\.ci/)[\w.]+", path.read_text())}
     assert {".github/scripts/plan.sh", ".github/scripts/comment.py", ".ci/run"} <= named
