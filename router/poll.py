@@ -7,11 +7,14 @@ import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from router import listed
 from router.routing import Endpoint, Pool, canonical
 
 PERIOD = 2.0
@@ -20,8 +23,10 @@ ANSWER_WITHIN = 5.0
 BELIEVED_FOR = 15.0
 """Seconds for which a replica that does not answer is taken to hold what it held."""
 AT_ONCE = 32
-LARGEST = 16 * 2**20
-"""Bytes of one answer."""
+DONE_WITHIN = 15.0
+"""Seconds for all answers of a replica: one that sends a byte now and then would keep its thread for ever."""
+LARGEST = 4 * 2**20
+"""Bytes of one answer, some 10,000 models. The worst of them takes 25 times that in memory, and the pod has 512 MiB."""
 
 Address = tuple[str, str, int]
 """Pool, IP address and port: one replica."""
@@ -37,6 +42,7 @@ class Replica:
     loaded: tuple[Mapping[str, Any], ...]
     """Its entries of /api/ps."""
     version: str
+    """Empty where it said none."""
     asked_at: float
 
 
@@ -54,6 +60,7 @@ class Poller:
         self._replicas: dict[Address, Replica] = {}
         self._busy: set[object] = set()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="poll")
         self._contexts: dict[str, ssl.SSLContext] = {}
         self.seen: Seen = {}
@@ -125,8 +132,8 @@ class Poller:
         _, ip, port = address
         try:
             with socket.create_connection((ip, port), timeout=ANSWER_WITHIN) as plain:
-                replica = self._questions(f"{ip}:{port}", self._secured(plain, pool, endpoint), endpoint)
-        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError):
+                replica = self._questions(f"{ip}:{port}", plain, pool, endpoint)
+        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return  # it is believed for a while, then forgotten
         with self._lock:
             self._replicas[address] = replica
@@ -140,20 +147,33 @@ class Poller:
             context = self._contexts[self._certificates] = ssl.create_default_context(cafile=self._certificates)
         return context.wrap_socket(plain, server_hostname=endpoint.host)
 
-    def _questions(self, address: str, connected: socket.socket, endpoint: Endpoint) -> Replica:
-        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
-        connection.sock = connected
-        try:
-            tags, loaded, version = (_get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version"))
-        finally:
-            connection.close()
+    def _questions(self, address: str, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> Replica:
+        # by a second handle, since TLS takes the first one over
+        with plain.dup() as other, _after(DONE_WITHIN, partial(other.shutdown, socket.SHUT_RDWR)):
+            connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
+            connection.sock = self._secured(plain, pool, endpoint)
+            try:
+                tags, loaded, version = (
+                    self._get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version")
+                )
+            finally:
+                connection.close()
         return Replica(
             address=address,
-            models={canonical(str(entry["model"])): entry for entry in tags["models"]},
-            loaded=tuple(dict(entry) for entry in loaded["models"]),
-            version=str(version["version"]),
+            models={canonical(entry["model"]): entry for entry in listed.entries(tags)},
+            loaded=tuple(listed.entries(loaded)),
+            version=listed.version(version),
             asked_at=time.monotonic(),
         )
+
+    def _get(self, connection: http.client.HTTPConnection, path: str) -> Any:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(LARGEST + 1)
+        if answer.status != http.client.OK or len(body) > LARGEST:
+            raise ValueError(f"{path} answers {answer.status} with {len(body)} bytes")
+        with self._reading:  # the largest of one replica at a time
+            return json.loads(body)
 
     def _publish(self) -> None:
         by_pool: defaultdict[str, list[Replica]] = defaultdict(list)
@@ -173,10 +193,18 @@ def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
     return []
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> Any:
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    body = answer.read(LARGEST)
-    if answer.status != http.client.OK:
-        raise ValueError(f"{path} answers {answer.status}")
-    return json.loads(body)
+@contextmanager
+def _after(seconds: float, work: Callable[[], object]) -> Iterator[None]:
+    """Does `work` unless the block ends before."""
+
+    def run() -> None:
+        with suppress(OSError):
+            work()
+
+    timer = threading.Timer(seconds, run)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
