@@ -9,7 +9,6 @@ from infra.commands import common, pin
 from infra.config import FleetConfig, parse
 from infra.config.references import one_of
 from infra.names import canonical_model
-from infra.plan.lock import Lock
 from infra.plan.sources import source
 from infra.problem import error, has_errors
 
@@ -42,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     if canonical_model(name) in {canonical_model(one) for one in [*config.models, *config.aliases]}:
         common.say(error("MODEL", f"{name} is in the file already", "edit its list of pools there"))
         return common.ERRORS
+    checked = parse({**stack.fleet, "models": {**stack.fleet.get("models", {}), name: [pool]}})
+    if has_errors(checked.problems):
+        return common.say_errors(checked.problems)
     return _add(stack, config, name, pool)
 
 
@@ -51,7 +53,7 @@ def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
         common.say(error("--pool", f"pool {pool} has registry: none, so there is nothing to read", "write the line"))
         return common.ERRORS
     try:
-        text = with_model(stack.path.read_text(encoding="utf-8"), name, pool)
+        _with_line(stack, name, pool)
         found = registry.find(wanted)
         head = registry.header(found, wanted)
     except registry.RegistryError as failure:
@@ -59,13 +61,18 @@ def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
         return common.ERRORS
     entry = pin.pin(found, None).model_copy(update=vars(head))
     folder = stack.path.parent
-    lockfile.write(folder, Lock(models={**lockfile.read(folder).models, name: entry}))
-    stack.path.write_text(text, encoding="utf-8")
+    lockfile.lay_over(folder, {name: entry})
+    # read again: the registry took its time, and somebody may have edited the file meanwhile
+    lockfile.replace(stack.path, _with_line(stack, name, pool))
     sys.stdout.write(
         f"{name}  {entry.size_gb:.1f} GB  {head.quantization}  context {head.max_context}  {found.digest[:12]}\n"
         f"written: {stack.path.name}, {lockfile.NAME}; next: fleet plan --stack {stack.name}\n"
     )
     return common.OK
+
+
+def _with_line(stack: stacks.Stack, name: str, pool: str) -> str:
+    return with_model(stack.path.read_text(encoding="utf-8"), name, pool)
 
 
 def with_model(text: str, name: str, pool: str) -> str:
