@@ -2,15 +2,16 @@
 
 import json
 import os
+import shutil
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from infra.config.types import shown
-from infra.plan.lock import Lock
+from infra.plan.lock import Lock, Locked
 from infra.problem import error
 from infra.stack import UnreadableError, read_text
 
@@ -36,10 +37,35 @@ def read(folder: Path) -> Lock:
         raise UnreadableError(error(NAME, "it is not TOML, which `fleet pin` writes", REMEDY)) from None
 
 
+def lay_over(folder: Path, entries: Mapping[str, Locked]) -> None:
+    """Writes entries into the file; what somebody else wrote there since it was read last is kept."""
+    import fcntl
+
+    one_at_a_time = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        write(folder, Lock(models={**read(folder).models, **entries}))
+    finally:
+        os.close(one_at_a_time)
+
+
 def write(folder: Path, lock: Lock) -> None:
     """Equal locks give equal files."""
     lines = [line for name, entry in sorted(lock.models.items()) for line in _entry(name, entry.model_dump())]
-    (folder / NAME).write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    replace(folder / NAME, HEADER + "\n".join(lines) + "\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a file in one step: whoever stops this half-way, or reads meanwhile, meets the old one whole."""
+    target = path.resolve()
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        if target.exists():
+            shutil.copymode(target, beside)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _entry(name: str, values: dict[str, Any]) -> Iterator[str]:

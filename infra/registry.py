@@ -1,14 +1,19 @@
 """What a registry says of a model: its manifest's digest, its size, and the shape in the header of its weights."""
 
 import hashlib
+import http.client
 import json
+import re
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+from infra import gguf_header
 from infra.catalogue.types import Shape
 from infra.plan.sources import PLAIN_HTTP
 
@@ -17,7 +22,16 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 WEIGHTS = "application/vnd.ollama.image.model"
 HEADER_SIZES = tuple(2**exponent for exponent in (20, 23, 25, 27))
 """Bytes of the weights that are asked for until the whole header is there: the vocabulary stands in it."""
+LARGEST_MANIFEST = 2**22
+LARGEST_MODEL = 2**42
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+LARGEST_NUMBER = 2**31
+"""Of a shape: what is larger is no model's."""
 SECONDS = 60
+"""Without a byte."""
+SECONDS_IN_ALL = 600
+"""For one answer: a byte now and then is none."""
 
 
 class RegistryError(Exception):
@@ -54,38 +68,74 @@ def find(source: str) -> Found:
     namespace = before[-1] if before else "library"
     host = "/".join(before[:-1]) or DEFAULT_HOST
     url = f"{scheme}://{host}/v2/{namespace}/{model}"
-    body = _get(f"{url}/manifests/{tag or 'latest'}", source, {"Accept": MANIFEST})
+    body = _get(f"{url}/manifests/{tag or 'latest'}", source, {"Accept": MANIFEST}, most=LARGEST_MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(body)
         layers = manifest["layers"]
-        weights = next(layer["digest"] for layer in layers if layer["mediaType"] == WEIGHTS)
-        size = sum(int(layer["size"]) for layer in [*layers, manifest["config"]])
-    except (ValueError, KeyError, TypeError, StopIteration):
+        weights = str(next(layer["digest"] for layer in layers if layer["mediaType"] == WEIGHTS))
+        sizes = [int(layer["size"]) for layer in [*layers, manifest["config"]]]
+    except (ValueError, KeyError, TypeError, StopIteration, OverflowError, RecursionError):
         raise RegistryError(f"{source} is no model of Ollama: its manifest names no weights") from None
-    return Found(digest=hashlib.sha256(body).hexdigest(), size=size, weights=str(weights), url=url)
+    if not DIGEST.fullmatch(weights):
+        raise RegistryError(f"{source} is no model of Ollama: its weights have no sha256 digest")
+    if min(sizes) < 0 or not 0 < sum(sizes) <= LARGEST_MODEL:
+        raise RegistryError(f"{source} is no model of Ollama: its manifest has a size that none has")
+    return Found(digest=hashlib.sha256(body).hexdigest(), size=sum(sizes), weights=weights, url=url)
 
 
 def header(found: Found, source: str) -> Header:
     """The header of a model's weights, by range requests. Raises RegistryError."""
     for size in HEADER_SIZES:
         start = _get(f"{found.url}/blobs/{found.weights}", source, {"Range": f"bytes=0-{size - 1}"}, most=size)
-        if (read := _read(start, found.size)) is not None:
-            return read
+        try:
+            if gguf_header.length(start) is None:
+                continue
+        except gguf_header.NoHeaderError:
+            break
+        if (read := _read(start, found.size)) is None:
+            break
+        return read
     raise RegistryError(f"the weights of {source} have no header that can be read: is it a GGUF?")
 
 
-def _get(url: str, source: str, headers: dict[str, str], most: int = 2**22) -> bytes:
+def _get(url: str, source: str, headers: dict[str, str], most: int) -> bytes:
+    """At most the first `most` bytes."""
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https, by `find`
+    end = time.monotonic() + SECONDS_IN_ALL
+    body = bytearray()
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as reply:  # noqa: S310
-            body: bytes = reply.read(most)
-            return body
+        with urllib.request.build_opener(_Redirects).open(request, timeout=SECONDS) as reply:
+            while len(body) < most and (piece := reply.read1(min(2**20, most - len(body)))):
+                body += piece
+                if time.monotonic() > end:
+                    raise RegistryError(
+                        f"the registry sends {source} too slowly: {len(body)} bytes in {SECONDS_IN_ALL} s"
+                    )
+            return bytes(body)
     except urllib.error.HTTPError as failure:
         if failure.code == 404:
             raise RegistryError(f"the registry does not know {source}: check its name and tag") from None
+        if 300 <= failure.code < 400:
+            raise RegistryError(
+                f"the registry leads round in circles for {source}, or away from HTTP ({failure.code})"
+            ) from None
         raise RegistryError(f"the registry answers {failure.code} for {source}") from None
+    except http.client.HTTPException as failure:
+        raise RegistryError(f"the registry of {source} does not speak HTTP: {type(failure).__name__}") from None
     except (OSError, ValueError) as failure:
         raise RegistryError(f"the registry of {source} is not reachable: {failure}") from None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to https, and to http only from there: nobody on the way shall choose what is pinned."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        scheme = urlsplit(newurl).scheme.lower()
+        if scheme != "https" and not (scheme == "http" and req.type == "http"):
+            raise RegistryError(f"the registry of {req.host} leads to {scheme or 'no'}://, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _read(start: bytes, whole: int) -> Header | None:
@@ -110,10 +160,12 @@ def _read(start: bytes, whole: int) -> Header | None:
 
         family = ""
         family = str(value("general.architecture", ""))
+        if not FAMILY.fullmatch(family):
+            return None
         try:
             heads = _most(value("attention.head_count"))
             embedding = int(value("embedding_length"))
-            return Header(
+            read = Header(
                 family=family,
                 kind="embedding" if value("pooling_type") is not None else "chat",
                 quantization=LlamaFileType(int(value("general.file_type", 0))).name.removeprefix("MOSTLY_"),
@@ -129,6 +181,8 @@ def _read(start: bytes, whole: int) -> Header | None:
             )
         except (TypeError, ValueError, KeyError, ZeroDivisionError):
             return None
+        numbers = [read.max_context, *read.shape.model_dump(exclude_none=True).values()]
+        return read if max(numbers) < LARGEST_NUMBER and read.max_context > 0 else None
 
 
 def _most(value: Any) -> int:

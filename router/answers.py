@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from datetime import UTC, datetime
 from typing import Any
 
 from router.facts import Facts, ModelFacts
+from router.listed import moment
 from router.poll import Seen
 from router.routing import DEFAULT_NAMESPACE, Order, RouteMap, Table, canonical, shown
 
@@ -69,7 +69,7 @@ class Lists:
                 for entry in replica.loaded:
                     key = canonical(str(entry.get("model", "")))
                     if key in names:
-                        named = {**entry, "name": names[key], "model": names[key]}
+                        named = {"digest": NO_DIGEST, **entry, "name": names[key], "model": names[key]}
                         known = entries.get((key, pool))
                         later = known is None or str(entry.get("expires_at")) > str(known.get("expires_at"))
                         entries[key, pool] = named if later else known or named
@@ -77,23 +77,22 @@ class Lists:
 
     def version(self) -> Entry:
         """/api/version: the lowest of the replicas, since a client may send whatever that version knows."""
-        versions = [replica.version for replicas in self._seen.values() for replica in replicas]
+        versions = [one.version for replicas in self._seen.values() for one in replicas if one.version]
         return {"version": min(versions, key=_comparable) if versions else self._facts.version}
 
     def _names(self, only: AbstractSet[str] | None) -> list[str]:
         return sorted((name for name in self._fleet.names if only is None or canonical(name) in only), key=shown)
 
     def _tag(self, name: str) -> Entry:
-        own = {"name": shown(name), "model": shown(name)}
-        for entry in self._held(canonical(name)):
-            return {**entry, **own}
         facts = self._planned(name)
         return {
-            **own,
             "modified_at": NEVER,
             "size": facts.size,
             "digest": facts.digest or NO_DIGEST,
             "details": dict(facts.details),
+            **next(self._held(canonical(name)), {}),
+            "name": shown(name),
+            "model": shown(name),
         }
 
     def _held(self, name: str) -> Iterator[Mapping[str, Any]]:
@@ -120,9 +119,8 @@ def _comparable(version: str) -> tuple[int, ...]:
 
 
 def _seconds(time: Any) -> int:
-    """Seconds since 1970 of Ollama's time, whose fractions may have nine digits."""
+    """Seconds since 1970 of Ollama's time."""
     try:
-        read = datetime.fromisoformat(re.sub(r"(\.\d{1,6})\d*", r"\1", str(time)))
+        return max(0, int(moment(str(time)).timestamp()))
     except ValueError:
         return 0
-    return max(0, int((read if read.tzinfo else read.replace(tzinfo=UTC)).timestamp()))

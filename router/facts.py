@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from router.reading import Fault, MapError
+from router.reading import UNREADABLE, Fault, MapError
 from router.routing import canonical
 
 FILE = "facts.json"
@@ -53,7 +53,7 @@ def parse(text: str) -> Facts:
             models={canonical(name): _model(entry) for name, entry in read.get("models", {}).items()},
             pools={name: _pool(entry) for name, entry in read.get("pools", {}).items()},
         )
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except UNREADABLE as error:
         raise MapError([Fault(file=FILE, entry="it", cause=f"cannot be read: {error}")]) from None
 
 

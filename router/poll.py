@@ -7,11 +7,14 @@ import ssl
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from router import listed
 from router.routing import Endpoint, Pool, canonical
 
 PERIOD = 2.0
@@ -21,8 +24,10 @@ BELIEVED_FOR = 15.0
 """Seconds for which a replica that does not answer is taken to hold what it held."""
 NO_ADDRESS = "has no address: it sleeps, or none of its pods is ready"
 AT_ONCE = 32
-LARGEST = 16 * 2**20
-"""Bytes of one answer."""
+DONE_WITHIN = 15.0
+"""Seconds for all answers of a replica: one that sends a byte now and then would keep its thread for ever."""
+LARGEST = 4 * 2**20
+"""Bytes of one answer, some 10,000 models. The worst of them takes 25 times that in memory, and the pod has 512 MiB."""
 
 Address = tuple[str, str, int]
 """Pool, IP address and port: one replica."""
@@ -38,6 +43,7 @@ class Replica:
     loaded: tuple[Mapping[str, Any], ...]
     """Its entries of /api/ps."""
     version: str
+    """Empty where it said none."""
     asked_at: float
 
 
@@ -59,6 +65,7 @@ class Poller:
         self._replicas: dict[Address, Replica] = {}
         self._busy: set[object] = set()
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="poll")
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._failures: dict[tuple[str, str], tuple[str, float]] = {}
@@ -153,8 +160,16 @@ class Poller:
         where = f"{ip}:{port}"
         try:
             with socket.create_connection((ip, port), timeout=ANSWER_WITHIN) as plain:
-                replica = self._questions(where, self._secured(plain, pool, endpoint), endpoint)
-        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
+                replica = self._questions(where, plain, pool, endpoint)
+        except (
+            OSError,
+            http.client.HTTPException,
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             # it is believed for a while, then forgotten
             self._failed(name, where, _cause(error))
             return
@@ -179,20 +194,35 @@ class Poller:
             context = self._contexts[self._certificates] = ssl.create_default_context(cafile=self._certificates)
         return context.wrap_socket(plain, server_hostname=endpoint.host)
 
-    def _questions(self, address: str, connected: socket.socket, endpoint: Endpoint) -> Replica:
-        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
-        connection.sock = connected
-        try:
-            tags, loaded, version = (_get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version"))
-        finally:
-            connection.close()
+    def _questions(self, address: str, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> Replica:
+        # by a second handle, since TLS takes the first one over
+        with plain.dup() as other, _after(DONE_WITHIN, partial(other.shutdown, socket.SHUT_RDWR)):
+            connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
+            connection.sock = self._secured(plain, pool, endpoint)
+            try:
+                tags, loaded, version = (
+                    self._get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version")
+                )
+            finally:
+                connection.close()
         return Replica(
             address=address,
-            models={canonical(str(entry["model"])): entry for entry in tags["models"]},
-            loaded=tuple(dict(entry) for entry in loaded["models"]),
-            version=str(version["version"]),
+            models={canonical(entry["model"]): entry for entry in listed.entries(tags)},
+            loaded=tuple(listed.entries(loaded)),
+            version=listed.version(version),
             asked_at=time.monotonic(),
         )
+
+    def _get(self, connection: http.client.HTTPConnection, path: str) -> Any:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read(LARGEST + 1)
+        if answer.status != http.client.OK:
+            raise StatusError(f"answers {answer.status} to {path}")
+        if len(body) > LARGEST:
+            raise StatusError(f"answers {path} with more than {LARGEST // 2**20} MiB")
+        with self._reading:  # the largest of one replica at a time
+            return json.loads(body)
 
     def _publish(self) -> None:
         by_pool: defaultdict[str, list[Replica]] = defaultdict(list)
@@ -229,10 +259,18 @@ def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
     return []
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> Any:
-    connection.request("GET", path)
-    answer = connection.getresponse()
-    body = answer.read(LARGEST)
-    if answer.status != http.client.OK:
-        raise StatusError(f"answers {answer.status} to {path}")
-    return json.loads(body)
+@contextmanager
+def _after(seconds: float, work: Callable[[], object]) -> Iterator[None]:
+    """Does `work` unless the block ends before."""
+
+    def run() -> None:
+        with suppress(OSError):
+            work()
+
+    timer = threading.Timer(seconds, run)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

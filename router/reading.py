@@ -9,17 +9,24 @@ from urllib.parse import urlsplit
 
 from router.routing import Endpoint, Pool, RouteMap, canonical
 
-MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,349}")
+# the servers make a path of it
+MODEL_NAME = re.compile(r"(?!.*[/:]\.{1,2}([/:]|$))[A-Za-z0-9][A-Za-z0-9_.:/-]{0,349}")
 POOL_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\.?")
 HEAVIEST = 1_000_000
 """Envoy adds the weights of a split in 32 bits."""
 
+UNREADABLE = (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+"""What reading JSON of any shape may raise: a number without end, brackets without end."""
+
 OVERRIDE = "ollama-routes-override"
 SECTIONS = ("routes", "pools")
 HEADER = re.compile(r"\s*\[(?P<name>[^\[\]]*)\]\s*(#.*)?")
 # The servers read the same text with a shell, which knows neither escapes nor single quotes nor an entry of two lines.
-ENTRY = re.compile(r"""\s*([A-Za-z0-9_-]+|"[^"\\#]+")\s*=\s*([^"'\\#]|"[^"\\#]*")+(#.*)?""")
+# `+` behind a repetition: a line of 20,000 blanks would take a minute otherwise.
+ENTRY = re.compile(r"""\s*+([A-Za-z0-9_-]+|"[^"\\#]+")\s*+=\s*+([^"'\\#]|"[^"\\#]*")++(#.*)?""")
+LINE_END = re.compile(r"\r?\n")
+"""As a shell sees lines: `str.splitlines` would find one more behind a form feed in a comment."""
 BLANK = re.compile(r"\s*(#.*)?")
 
 
@@ -97,7 +104,7 @@ class _Reading:
     def lines(self, text: str) -> None:
         section: str | None = None
         seen: set[str] = set()
-        for self._line, line in enumerate(text.splitlines(), start=1):
+        for self._line, line in enumerate(LINE_END.split(text), start=1):
             if BLANK.fullmatch(line):
                 continue
             if header := HEADER.fullmatch(line):
@@ -121,7 +128,10 @@ class _Reading:
             return
         try:
             ((name, value),) = tomllib.loads(line).items()
-        except tomllib.TOMLDecodeError as error:
+        except RecursionError:
+            self._fault(_excerpt(line), "it is not TOML: brackets within brackets without end")
+            return
+        except ValueError as error:  # a number of 5,000 digits too, which is no TOMLDecodeError
             self._fault(_excerpt(line), f"it is not TOML: {str(error).partition(' (at')[0]}")
             return
         if (section, name) in self._at:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from router.reading import Fault, MapError
+from router.reading import UNREADABLE, Fault, MapError
 from router.routing import RouteMap, canonical
 
 FILE = "door.json"
 LARGEST_BODY = 32 * 2**20
+BODY_BEYOND = 2**32
+"""What Envoy has no number for: it would refuse all routes."""
 NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,61}[a-z0-9])?")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 NO_CONTEXT = 0
@@ -83,10 +85,12 @@ def parse(text: str, digests: Mapping[str, str]) -> Rules:
             max_body=int(read["maxBody"]),
             origins=tuple(map(str, read["origins"])),
         )
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+    except UNREADABLE as error:
         raise MapError(
             [Fault(file=FILE, entry="it", cause=f"cannot be read: {type(error).__name__} {error}")]
         ) from None
+    if not 0 < rules.max_body < BODY_BEYOND:
+        raise MapError([Fault(file=FILE, entry="maxBody", cause="is no number of bytes that a request may have")])
     if rules.keys is not None and not rules.keys:
         raise MapError([Fault(file=FILE, entry="keys", cause="names no key, so nobody could be let in")])
     return rules

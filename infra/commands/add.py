@@ -41,6 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         return common.ERRORS
     pool = arguments.pool or (next(iter(pools)) if len(pools) == 1 else None)
     if pool in pools:
+        checked = parse({**stack.fleet, "models": {**stack.fleet.get("models", {}), name: [pool]}})
+        if has_errors(checked.problems):
+            return common.say_errors(checked.problems)
         return _add(stack, config, name, pool)
     common.say(
         error("--pool", f"there is no pool {pool}", one_of(pool, pools, "pools"))
@@ -82,19 +85,24 @@ def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
         common.say(error("--pool", f"pool {pool} has registry: none, so there is nothing to read", "write the line"))
         return common.ERRORS
     try:
-        text = with_model(stack.path.read_text(encoding="utf-8"), name, pool)
+        _with_line(stack, name, pool)
         found, entry = _looked_up(wanted)
     except registry.RegistryError as failure:
         common.say(error("MODEL", str(failure), "nothing was written"))
         return common.ERRORS
     folder = stack.path.parent
-    lockfile.write(folder, Lock(models={**lockfile.read(folder).models, name: entry}))
-    stack.path.write_text(text, encoding="utf-8")
+    lockfile.lay_over(folder, {name: entry})
+    # read again: the registry took its time, and somebody may have edited the file meanwhile
+    lockfile.replace(stack.path, _with_line(stack, name, pool))
     sys.stdout.write(
         f"{name}  {entry.size_gb:.1f} GB  {entry.quantization}  context {entry.max_context}  {found.digest[:12]}\n"
         f"written: {stack.path.name}, {lockfile.NAME}; next: fleet plan --stack {stack.name}\n"
     )
     return common.OK
+
+
+def _with_line(stack: stacks.Stack, name: str, pool: str) -> str:
+    return with_model(stack.path.read_text(encoding="utf-8"), name, pool)
 
 
 def with_model(text: str, name: str, pool: str) -> str:

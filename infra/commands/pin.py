@@ -8,7 +8,7 @@ from infra import lockfile, registry
 from infra.commands import common
 from infra.config import FleetConfig, parse
 from infra.names import canonical_model
-from infra.plan.lock import Lock, Locked
+from infra.plan.lock import Locked
 from infra.plan.sources import source
 from infra.problem import error, has_errors
 
@@ -28,11 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
     parsed = parse(stack.fleet)
     if parsed.config is None or has_errors(parsed.problems):
         return common.say_errors(parsed.problems)
-    lock = lockfile.read(folder)
-    entries = dict(lock.models)
+    known = lockfile.read(folder).models
+    entries: dict[str, Locked] = {}
     status = common.OK
     for name, wanted in sources(parsed.config).items():
-        locked = next((one for known, one in entries.items() if canonical_model(known) == canonical_model(name)), None)
+        locked = next((one for other, one in known.items() if canonical_model(other) == canonical_model(name)), None)
         pinned = parsed.config.models[name].digest or (locked.digest if locked else None)
         try:
             found = registry.find(wanted)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         elif parsed.config.models[name].digest is None:
             entries[name] = pin(found, locked if state != "moved" else None)
     if not arguments.check:
-        lockfile.write(folder, Lock(models=entries))
+        lockfile.lay_over(folder, entries)
     return status
 
 

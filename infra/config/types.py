@@ -137,7 +137,9 @@ def _model_name(value: str) -> str:
             f"model {shown(value)} carries a digest",
             "write the digest as a key of its own: {pools: [...], digest: <64 hex digits>}",
         )
-    if not re.fullmatch(r"[A-Za-z0-9][\w.:/-]{0,349}", value, re.ASCII) or value.endswith((":", "/")) or "//" in value:
+    # the servers make a path of it
+    plain = re.fullmatch(r"(?!.*[/:]\.{1,2}([/:]|$))[A-Za-z0-9][\w.:/-]{0,349}", value, re.ASCII)
+    if not plain or value.endswith((":", "/")) or "//" in value:
         raise refuse(f"{shown(value)} is not a model name", remedy)
     if canonical_model(value).endswith((":cloud", "-cloud")):
         raise refuse(

@@ -1,9 +1,16 @@
 """`fleet add` and `fleet pin` against the registry double: one line in the stack file, the rest in fleet.lock.toml."""
 
+import json
+import socket
+import threading
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from infra import lockfile
+from infra import registry as registries
 from infra.__main__ import main
 from infra.commands.common import plan_of
 from infra.stack import read
@@ -113,6 +120,134 @@ def test_what_cannot_be_added_leaves_both_files_as_they_were(
     assert says in capsys.readouterr().err
     assert stack_file(folder) == before
     assert not (folder / "fleet.lock.toml").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "../../tiny", "tiny?x=1", "tiny: [t4]\n      evil", "a/../tiny"])
+def test_a_name_that_is_none_is_refused_before_anybody_is_asked(
+    folder: Path, registry: Registry, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = stack_file(folder)
+    assert fleet(folder, "add", name, "--pool", "t4") == 1
+    assert "fleet.models" in capsys.readouterr().err
+    assert (registry.requests, stack_file(folder)) == ([], before)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"layers": [{"digest": "sha256:../../etc/passwd"}]}, "no sha256 digest"),
+        ({"config": {"size": 2**70}}, "a size that none has"),
+        ({"config": {"size": -1}}, "a size that none has"),
+        ({"config": {"size": float("inf")}}, "names no weights"),
+        ({"layers": []}, "names no weights"),
+    ],
+)
+def test_a_manifest_that_no_registry_would_write_is_refused_in_a_sentence(
+    folder: Path,
+    registry: Registry,
+    weights: bytes,
+    change: dict[str, object],
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry.publish(TINY, weights)
+    manifest = json.loads(registry.manifests[TINY])
+    for key, value in change.items():
+        manifest[key] = (
+            [{**manifest["layers"][0], **one} for one in value]
+            if isinstance(value, list)
+            else {**manifest[key], **value}  # type: ignore[dict-item]
+        )
+    registry.manifests[TINY] = json.dumps(manifest).encode()
+    assert fleet(folder, "add", "tiny", "--pool", "t4") == 1
+    assert says in capsys.readouterr().err
+    assert not [one for one in registry.requests if "/blobs/" in one]
+
+
+def test_a_manifest_without_end_is_refused(
+    folder: Path, registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for body in (b"[" * 100_000, b"x" * 50_000_000):
+        registry.manifests[TINY] = body
+        assert fleet(folder, "add", "tiny", "--pool", "t4") == 1
+        assert "is no model of Ollama" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["file:///etc", "ftp://127.0.0.1:1", "gopher://x"])
+def test_a_registry_leads_to_no_file(
+    folder: Path, registry: Registry, weights: bytes, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.publish(TINY, weights)
+    registry.blobs_at = target
+    assert fleet(folder, "add", "tiny", "--pool", "t4") == 1
+    said = capsys.readouterr().err
+    assert "leads to ftp://, which is not followed" in said or "away from HTTP (307)" in said
+
+
+def test_what_came_by_https_goes_on_by_https() -> None:
+    follow = registries._Redirects().redirect_request
+    request = urllib.request.Request("https://registry.example/v2/")
+    assert follow(request, None, 307, "", {}, "https://elsewhere.example/") is not None
+    with pytest.raises(registries.RegistryError):
+        follow(request, None, 307, "", {}, "http://elsewhere.example/")
+
+
+def test_what_does_not_speak_http_is_told_in_a_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def talk() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"220 mail.example ESMTP\r\n")
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        text = stack_file(folder).replace(
+            "me/mine:q4:  {pools: [t4]",
+            f"""x: {{pools: [l4], registry: "http://127.0.0.1:{server.getsockname()[1]}\"""",
+        )
+        (folder / "Pulumi.dev.yaml").write_text(text)
+        assert fleet(folder, "pin") == 1
+        thread.join(5)
+    assert "does not speak HTTP" in capsys.readouterr().err
+
+
+def test_weights_whose_counts_no_model_has_are_refused_at_once(
+    folder: Path, registry: Registry, weights: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry.publish(TINY, weights[:16] + (2**60).to_bytes(8, "little") + weights[24:])
+    assert fleet(folder, "add", "tiny", "--pool", "t4") == 1
+    assert "have no header that can be read" in capsys.readouterr().err
+    assert len([one for one in registry.requests if "/data/" in one]) == 1
+
+
+def test_pins_and_models_that_several_write_at_once_are_all_kept(
+    folder: Path, registry: Registry, weights: bytes
+) -> None:
+    registry.publish("me/mine:q4", weights)
+    assert fleet(folder, "pin") == 0
+    entry = lockfile.read(folder).models["me/mine:q4"]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda number: lockfile.lay_over(folder, {f"m{number}": entry}), range(64)))
+    assert len(lockfile.read(folder).models) == 65
+    assert sorted(one.name for one in folder.iterdir()) == ["Pulumi.dev.yaml", "fleet.lock.toml"]
+
+
+def test_what_somebody_edits_while_the_registry_answers_is_kept(
+    folder: Path, registry: Registry, weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish(TINY, weights)
+    find = registries.find
+
+    def slowly(source: str) -> registries.Found:
+        (folder / "Pulumi.dev.yaml").write_text(stack_file(folder) + "# edited meanwhile\n")
+        return find(source)
+
+    monkeypatch.setattr(registries, "find", slowly)
+    assert fleet(folder, "add", "tiny", "--pool", "t4") == 0
+    assert stack_file(folder).endswith("# edited meanwhile\n")
+    assert "      tiny: [t4]\n" in stack_file(folder)
 
 
 def test_pins_are_written_kept_and_checked(

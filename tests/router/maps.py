@@ -12,7 +12,7 @@ PROPERTY = settings(deadline=None, max_examples=30)
 
 POOLS = st.from_regex(r"[a-z]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 NAMES = st.from_regex(
-    r"((registry\.ollama\.ai/)?library/|hf\.co/[a-z]{1,4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,12}(:[A-Za-z0-9_.-]{1,8})?",
+    r"((registry\.ollama\.ai/)?library/|hf\.co/[a-z]{1,4}/)?[A-Za-z0-9][A-Za-z0-9_.-]{0,12}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,7})?",
     fullmatch=True,
 )
 PORTS = st.integers(1, 65535)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router import facts
 from router.keys import CREDENTIALS
 from router.reading import MapError
 from router.rules import OPEN, parse
@@ -404,6 +405,24 @@ def test_whatever_the_rules_hold_they_are_read_or_refused(text: str, digests: di
             parse(content, digests)
         except MapError as refused:
             assert not [digest for digest in digests.values() if len(digest) > 20 and digest in str(refused)]
+
+
+@pytest.mark.parametrize(
+    "entry", [{"maxBody": -1}, {"maxBody": 2**32}, {"maxBody": float("inf")}, {"contexts": {"m": float("inf")}}]
+)
+def test_a_number_that_envoy_has_no_place_for_is_refused(entry: dict[str, object]) -> None:
+    rules = {"auth": "none", "clientOptions": "pass", "contexts": {}, "maxBody": 1, "origins": []}
+    parse(json.dumps(rules), {})
+    with pytest.raises(MapError):
+        parse(json.dumps({**rules, **entry}), {})
+
+
+def test_rules_and_facts_without_end_are_refused() -> None:
+    for read in (lambda text: parse(text, {}), facts.parse):
+        with pytest.raises(MapError):
+            read("[" * 100_000)
+    with pytest.raises(MapError):
+        facts.parse('{"models": {"m": {"size": 1e999}}}')
 
 
 def test_rules_that_ask_for_nothing_are_what_a_fleet_without_keys_has() -> None:

@@ -93,6 +93,7 @@ def door(open_door: OpenDoor, ollama: StartOllama) -> Door:
         ("", "[routes]: it has no entry"),
         ("not a map at all", "not a map at all: it stands before the first section"),
         ('[routes]\nm = ["t4"', "m: it is not TOML"),
+        (f"[routes]\nm = {'[' * 5000}", "m: it is not TOML"),
         ('[routes]\nm = ["k80"]\n[pools]\nt4 = "a:1"\n', "m: there is no pool 'k80'"),
     ],
 )

@@ -127,6 +127,10 @@ POOL = '\n[pools]\nt4 = "a:1"\nk80 = "b:1"\n'
         ),
         ('[routes]\nm = ["t4"]\nm = ["k80"]' + POOL, ["line 3, m: it stands on line 2 already"]),
         ('[routes]\n"a b" = ["t4"]' + POOL, ["line 2, a b: it is not the name of a model"]),
+        ('[routes]\n"a/../../b" = ["t4"]' + POOL, ["line 2, a/../../b: it is not the name of a model"]),
+        (f"[routes]\nm = {'[' * 5000}{']' * 5000}" + POOL, ["line 2, m: it is not TOML: brackets within brackets"]),
+        (f"[routes]\nm = {{n = {'9' * 5000}}}" + POOL, ["line 2, m: it is not TOML"]),
+        (f"[routes]\nm = {' ' * 100_000}'" + POOL, ["line 2, m: an entry is one line"]),
         ('[routes]\nllama3.1 = ["t4"]' + POOL, ["line 2, llama3.1: an entry is one line, NAME = VALUE; a name with"]),
         ('[routes]\nm = [\n"t4"]' + POOL, ["line 2, m: it is not TOML", 'line 3, "t4"]: an entry is one line']),
         ("[routes]\nm = ['t4']" + POOL, ["line 2, m: an entry is one line"]),
@@ -161,6 +165,10 @@ def test_a_broken_map_is_refused_with_its_cause(text: str, faults: list[str]) ->
     assert len(found) == len(faults), found
     for fault, expected in zip(found, faults, strict=True):
         assert fault.startswith(expected)
+
+
+def test_a_line_ends_where_the_servers_see_its_end() -> None:
+    assert parse('[routes]\r\nm = ["t4"]\n# a comment\x0b"n" = ["k80"]\x85and more' + POOL).names == ("m",)
 
 
 def test_all_faults_of_a_map_are_named_at_once() -> None:
