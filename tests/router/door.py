@@ -163,7 +163,16 @@ class Door:
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
             *("--spill-port", str(self.spill_port)),
             *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
-            *("--kept-for", KEPT_FOR, "--period", self._period, "--leave", "1", "--drain-limit", str(self._drain_limit)),
+            *(
+                "--kept-for",
+                KEPT_FOR,
+                "--period",
+                self._period,
+                "--leave",
+                "1",
+                "--drain-limit",
+                str(self._drain_limit),
+            ),
         ]
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":
