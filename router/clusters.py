@@ -75,8 +75,7 @@ def _pool(name: str, pool: Pool, certificates: str) -> Config:
         # address that leads nowhere is common.
         dns_lookup_family="V4_PREFERRED",
         lb_policy="LEAST_REQUEST",
-        # Never "all are dead, so try any": the next pool of the order is the better guess.
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        common_lb_config=_choice(),
         # Without it a pod that leaves the DNS keeps its place until a probe fails: a scale-down cut 11 streams.
         ignore_health_on_host_removal=True,
         load_assignment={
@@ -97,6 +96,16 @@ def _pool(name: str, pool: Pool, certificates: str) -> Config:
     if pool.tls:
         cluster["transport_socket"] = _tls(certificates)
     return cluster
+
+
+def _choice() -> Config:
+    return {
+        # Never "all are dead, so try any": the next pool of the order is the better guess.
+        "healthy_panic_threshold": {"value": 0},
+        # At once: by default the workers hear up to a second later what a probe found, while a new replica stands idle
+        # and a dead one is asked.
+        "update_merge_window": "0s",
+    }
 
 
 def _health_checks() -> list[Config]:
@@ -121,7 +130,7 @@ def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator
     yield _cluster(
         through,
         type="STATIC",
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        common_lb_config=_choice(),
         load_assignment={
             "cluster_name": through,
             "endpoints": [{"lb_endpoints": [spilling.endpoint(name, port)]}],

@@ -1,11 +1,10 @@
-"""The least of an Ollama that a router test needs: it answers, streams, records, refuses and dies.
+"""A server behind the door that a test steers by hand: each chunk waits for the test, each request is kept.
 
-`FakeOllama` runs in the test's process; `python fake_ollama.py NAME` is one that a test can kill. It prints its port.
+What Ollama itself says and how it fails is the simulator's; this one answers as little as the door needs.
 """
 
 import json
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -163,9 +162,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """The tests read `asked`."""
-
-
-if __name__ == "__main__":
-    with FakeOllama(sys.argv[1], delay=0.005).running() as alone:
-        print(alone.port, flush=True)  # noqa: T201
-        sys.stdin.read()
