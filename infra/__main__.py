@@ -51,14 +51,7 @@ def _run(argv: Sequence[str] | None) -> int:
     from infra.problem import error
     from infra.stack import UnreadableError
 
-    parser = argparse.ArgumentParser(prog="fleet", description="One typed file, a fleet of Ollama servers.")
-    parser.add_argument("--version", action="version", version=_version())
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
-        # a command is imported when its turn comes: `fleet plan` must not wait for Pulumi
-        module = importlib.import_module(f"infra.commands.{name}")
-        module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         status: int = importlib.import_module(f"infra.commands.{arguments.command}").run(arguments)
         sys.stdout.flush()
@@ -75,6 +68,18 @@ def _run(argv: Sequence[str] | None) -> int:
         say(error(what, f"it cannot be used: {failure.strerror or 'no reason given'}", "mend that and run this again"))
         return UNREADABLE
     return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: every command with its options."""
+    whole = argparse.ArgumentParser(prog="fleet", description="One typed file, a fleet of Ollama servers.")
+    whole.add_argument("--version", action="version", version=_version())
+    subparsers = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        # a command is imported when its turn comes: `fleet plan` must not wait for Pulumi
+        module = importlib.import_module(f"infra.commands.{name}")
+        module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
+    return whole
 
 
 def _open_streams() -> None:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head", metavar="REF", help="the changed revision; default: the working tree")
     parser.add_argument("--code", action="store_true", help="let each revision's own code say its resources")
     parser.add_argument("--fail-on", choices=[str(level) for level in FAIL_ON], help=f"exit {ABOVE} at this or above")
-    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="text for a terminal; json for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:

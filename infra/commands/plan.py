@@ -12,7 +12,7 @@ FORMATS = ("text", "markdown", "json")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fleet plan`."""
     common.add_stack_option(parser)
-    parser.add_argument("--format", choices=FORMATS, default="text")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="text for a terminal; json for programs")
 
 
 def run(arguments: argparse.Namespace) -> int:
