@@ -58,6 +58,8 @@ class Tool:
     date: dt.date
     installer: Installer | None = None
     go: GoBuild | None = None
+    debian: str = ""
+    """The system's package, where neither of the two brings it."""
 
     @property
     def cached(self) -> Path:

@@ -18,9 +18,6 @@ SECRETS = (TOKEN, LONG, PASSWORD, "v1:AAAA")
 
 NOT_BUILT = (
     ("keda", "install", "fleet.keda"),
-    ("chat", True, "fleet.chat"),
-    ("monitoring", "managed", "fleet.monitoring"),
-    ("loadTest", {}, "fleet.loadTest"),
     ("pools/t4/holdFor", "5m", "fleet.pools.t4.holdFor"),
     ("pools/t4/holdLimit", 5, "fleet.pools.t4.holdLimit"),
     ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
