@@ -83,11 +83,14 @@ class Chat(pulumi.ComponentResource):
         )
         password = RandomPassword(f"{name}-password", length=PASSWORD_LENGTH, special=False, opts=child).result
         sessions = RandomPassword(f"{name}-sessions", length=PASSWORD_LENGTH, special=False, opts=child).result
+        key = args.key if args.key is not None else "none"
         secret = Secret(
             f"{name}-secret",
             metadata=metadata(),
             string_data={
-                "OPENAI_API_KEY": args.key if args.key is not None else "none",
+                "OPENAI_API_KEY": key,
+                # for the documents that it reads it asks again, and wants the key again
+                "RAG_OPENAI_API_KEY": key,
                 "WEBUI_ADMIN_PASSWORD": password,
                 "WEBUI_SECRET_KEY": sessions,
             },

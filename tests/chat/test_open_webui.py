@@ -63,14 +63,17 @@ def page(fleet: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     if not program:
         pytest.skip("the real Open WebUI left out: OPEN_WEBUI names no program of the package open-webui")
     folder = tmp_path_factory.mktemp("chat")
-    (deployment,) = [one for one in run(WATCHED).resources if one.name == "fleet-chat-deployment"]
+    recording = run(WATCHED)
+    (deployment,) = [one for one in recording.resources if one.name == "fleet-chat-deployment"]
     pod: Any = reveal(deployment.inputs)
     said = {entry["name"]: entry["value"] for entry in pod["spec"]["template"]["spec"]["containers"][0]["env"]}
     (port,) = free_ports(1)
     door = f"{fleet.url}/v1"
     said |= {"DATA_DIR": str(folder / "data"), "HOME": str(folder), "STATIC_DIR": str(folder / "static")}
     said |= {"OPENAI_API_BASE_URL": door, "RAG_OPENAI_API_BASE_URL": door, "PATH": os.environ["PATH"]}
-    said |= {"OPENAI_API_KEY": fleet.key, "WEBUI_ADMIN_PASSWORD": PASSWORD, "WEBUI_SECRET_KEY": "0123456789abcdef"}
+    (secret,) = [one for one in recording.resources if one.name == "fleet-chat-secret"]
+    hidden = {name: fleet.key if "API_KEY" in name else PASSWORD for name in reveal(secret.inputs)["stringData"]}  # type: ignore[call-overload,index]
+    said |= hidden
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [program, "serve", "--host", "127.0.0.1", "--port", str(port)], env=said, cwd=folder, stdout=log, stderr=log

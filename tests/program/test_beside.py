@@ -95,7 +95,8 @@ def test_each_of_the_fleets_own_clients_has_a_key_of_its_own(watched: Program) -
     chat = one(watched.known, "kubernetes:core/v1:Secret", "fleet-chat-secret")["stringData"]
     test = one(watched.known, "kubernetes:core/v1:Secret", "fleet-load-test-key")["stringData"]
     assert chat["OPENAI_API_KEY"] == keys["chat"] != keys["loadtest"] == test["key"]
-    assert len({*chat.values(), *keys.values()}) == 5, "nothing of it is used twice"
+    assert chat["RAG_OPENAI_API_KEY"] == keys["chat"]
+    assert len({*chat.values(), *keys.values()}) == 5, "no two of them are the same secret"
 
 
 def test_a_key_named_chat_in_the_file_bounds_what_the_chat_may_ask() -> None:
