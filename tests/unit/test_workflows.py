@@ -24,6 +24,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "preview": {"contents": "read", "id-token": "write", "pull-requests": "write"},
     "deploy": {"contents": "read", "id-token": "write"},
     "drift": {"contents": "read", "id-token": "write"},
+    "release": {"contents": "write"},
 }
 
 
@@ -36,7 +37,7 @@ def job(name: str) -> Any:
     return only
 
 
-def test_there_are_the_six_workflows_and_no_other() -> None:
+def test_there_are_the_seven_workflows_and_no_other() -> None:
     assert {path.stem for path in FILES} == set(PERMISSIONS)
 
 
@@ -92,6 +93,14 @@ def test_the_comment_runs_the_default_branchs_script_and_nothing_else() -> None:
     runs = [step["run"] for step in job("comment")["steps"] if "run" in step]
     assert runs == ["python3 .github/scripts/comment.py plan"]
     assert load("comment")[True if True in load("comment") else "on"]["workflow_run"]["workflows"] == ["plan"]
+
+
+def test_a_release_is_made_of_a_version_tag_alone_once_every_test_passed() -> None:
+    whole = load("release")
+    assert whole[True if True in whole else "on"] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}
+    runs = [step["run"] for step in job("release")["steps"] if "run" in step]
+    assert [run.split()[0] for run in runs] == ["python3", ".ci/run", "gh"]
+    assert "--verify-tag" in runs[-1]
 
 
 def test_every_script_that_a_workflow_runs_exists_and_may_be_run() -> None:
