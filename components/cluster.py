@@ -34,6 +34,8 @@ class Cluster(pulumi.ComponentResource):
     kubeconfig: pulumi.Output[str]
     """Secret. Needs `gke-gcloud-auth-plugin` on PATH and carries no credential."""
     node_account_email: pulumi.Output[str]
+    apis: Sequence[pulumi.Resource]
+    """What anything of Google's waits for; none of an existing cluster."""
     ready: Sequence[pulumi.Resource]
     """What node pools with GPUs wait for: Google taints those by itself only beside a pool without."""
 
@@ -41,6 +43,7 @@ class Cluster(pulumi.ComponentResource):
         super().__init__("ollama-fleet:components:Cluster", name, {}, opts)
         plan = args.plan
         apis = [] if plan.existing else self._apis(name, plan)
+        self.apis = apis
         account, roles = self._node_account(name, plan, apis)
         self.node_account_email = account.email
         if plan.existing:

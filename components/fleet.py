@@ -18,7 +18,7 @@ class FleetArgs:
 
 class Fleet(pulumi.ComponentResource):
     """`ollama-fleet:components:Fleet`: cluster, namespaces, and for each pool on GKE a NodePool, a Driver and a Server;
-    one Router for all, with its ApiKeys.
+    one Router for all, with its ApiKeys; Monitoring, LoadTest and Chat where the file asks for them.
 
     Without `gke` in the file nothing is made: what stands at sites is set up there.
     """
@@ -30,6 +30,9 @@ class Fleet(pulumi.ComponentResource):
     api_keys: pulumi.Output[Mapping[str, str]] | None = None
     """Every key of the door by name. Secret."""
 
+    chat: pulumi.Output[Mapping[str, str]] | None = None
+    """Address, email and password of the chat's first account. Secret."""
+
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-fleet:components:Fleet", name, {}, opts)
         plan = args.plan
@@ -38,5 +41,7 @@ class Fleet(pulumi.ComponentResource):
             from components import gke
 
             built = gke.build(self, name, plan, plan.cluster, args.api_keys)
-            self.endpoint, self.kubeconfig, self.api_keys = built.endpoint, built.kubeconfig, built.api_keys
-        self.register_outputs({"endpoint": self.endpoint, "kubeconfig": self.kubeconfig, "apiKeys": self.api_keys})
+            self.endpoint, self.kubeconfig = built.endpoint, built.kubeconfig
+            self.api_keys, self.chat = built.api_keys, built.chat
+        outputs = {"endpoint": self.endpoint, "kubeconfig": self.kubeconfig, "apiKeys": self.api_keys}
+        self.register_outputs(outputs if self.chat is None else {**outputs, "chat": self.chat})

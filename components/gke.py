@@ -18,11 +18,15 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
 from components.api_keys import ApiKeys, ApiKeysArgs
+from components.chat import Chat, ChatArgs
 from components.cluster import Cluster, ClusterArgs
 from components.driver import Driver, DriverArgs
+from components.load_test import LoadTest, LoadTestArgs
+from components.monitoring import Monitoring, MonitoringArgs, annotations
 from components.node_pool import NodePool, NodePoolArgs
-from components.router import Router, RouterArgs
+from components.router import METRICS, Router, RouterArgs
 from components.server import Server, ServerArgs
+from infra.plan import door
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
 from infra.plan.naming import PREPARE
 from prepare.definitions import scripts, scripts_hash
@@ -38,6 +42,8 @@ class Built:
     kubeconfig: pulumi.Output[str]
     api_keys: pulumi.Output[Mapping[str, str]] | None
     """Secret; None where nobody needs one."""
+    chat: pulumi.Output[Mapping[str, str]] | None
+    """Address and first account of the chat. Secret; None without one."""
 
 
 def build(
@@ -74,19 +80,15 @@ def build(
             ApiKeysArgs(names=plan.router.keys, given=api_keys, namespace=namespace.metadata.name),
             opts=component,
         )
-    address = None
-    if plan.router.settings.expose == "public":
-        # reserved, so that the name that clients use leads to the same address when the Service is made anew
-        address = compute.Address(
-            f"{name}-router-address",
-            project=planned.project,
-            region=planned.region,
-            opts=pulumi.ResourceOptions(parent=fleet),
-        ).address
     # before the servers, which read its map
     router = Router(
         f"{name}-router",
-        RouterArgs(plan=plan.router, namespace=namespace.metadata.name, address=address),
+        RouterArgs(
+            plan=plan.router,
+            namespace=namespace.metadata.name,
+            address=_address(fleet, f"{name}-router-address", plan, planned, cluster),
+            metrics_annotations=annotations(plan.monitoring, plan.router.metrics_port),
+        ),
         opts=component,
     )
     in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
@@ -112,7 +114,84 @@ def build(
             ),
             opts=component,
         )
-    return Built(endpoint=router.endpoint, kubeconfig=cluster.kubeconfig, api_keys=None if keys is None else keys.keys)
+    beside = _Beside(namespace=namespace, cluster=cluster, router=router, keys=None if keys is None else keys.keys)
+    chat = _clients(fleet, name, plan, planned, beside, component)
+    return Built(
+        endpoint=router.endpoint,
+        kubeconfig=cluster.kubeconfig,
+        api_keys=None if keys is None else keys.keys,
+        chat=chat,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Beside:
+    """What the fleet's own clients need to know."""
+
+    namespace: Namespace
+    cluster: Cluster
+    router: Router
+    keys: pulumi.Output[Mapping[str, str]] | None
+
+
+def _clients(
+    fleet: pulumi.Resource,
+    name: str,
+    plan: FleetPlan,
+    planned: ClusterPlan,
+    beside: _Beside,
+    component: pulumi.ResourceOptions,
+) -> pulumi.Output[Mapping[str, str]] | None:
+    """What stands beside the router where the file asks for it; gives the account of the chat."""
+
+    def key(of: str) -> pulumi.Output[str] | None:
+        return None if beside.keys is None else beside.keys.apply(lambda keys: keys[of])
+
+    here, url = beside.namespace.metadata.name, beside.router.endpoint
+    if plan.monitoring is not None:
+        Monitoring(f"{name}-monitoring", MonitoringArgs(plan=plan.monitoring, namespace=here), opts=component)
+    if plan.load_test is not None:
+        metrics = pulumi.Output.concat(f"http://{METRICS}.", here, f":{plan.router.metrics_port}/metrics")
+        LoadTest(
+            f"{name}-load-test",
+            LoadTestArgs(
+                plan=plan.load_test,
+                namespace=here,
+                url=url,
+                metrics=metrics,
+                secure=plan.router.settings.tls is not None,
+                key=key(door.LOAD_TEST),
+            ),
+            opts=component,
+        )
+    if plan.chat is None:
+        return None
+    return Chat(
+        f"{name}-chat",
+        ChatArgs(
+            plan=plan.chat,
+            router=plan.router,
+            namespace=here,
+            url=url,
+            key=key(door.CHAT),
+            address=_address(fleet, f"{name}-chat-address", plan, planned, beside.cluster),
+        ),
+        opts=component,
+    ).account
+
+
+def _address(
+    fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPlan, cluster: Cluster
+) -> pulumi.Output[str] | None:
+    """Of a public door: reserved, so that the name that clients use leads to it when the Service is made anew."""
+    if plan.router.settings.expose != "public":
+        return None
+    return compute.Address(
+        name,
+        project=planned.project,
+        region=planned.region,
+        opts=pulumi.ResourceOptions(parent=fleet, depends_on=list(cluster.apis)),
+    ).address
 
 
 def _node_pool(fleet: pulumi.Resource, pool: PoolPlan, planned: ClusterPlan, cluster: Cluster) -> NodePool:

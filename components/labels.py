@@ -20,6 +20,11 @@ def router() -> dict[str, str]:
     return {"app.kubernetes.io/name": ROUTER}
 
 
+def client(name: str) -> dict[str, str]:
+    """What the pods of one of the fleet's own clients are known by."""
+    return {"app.kubernetes.io/name": name}
+
+
 def tolerations(pool: str, *, gpu: bool) -> list[TolerationArgs]:
     """What lets a pod onto the nodes of `pool` and no other's."""
     own = TolerationArgs(key=POOL, operator="Equal", value=pool, effect="NoSchedule")

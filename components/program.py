@@ -12,6 +12,7 @@ from components.fleet import Fleet, FleetArgs
 from infra import lockfile
 from infra import stack as stacks
 from infra.plan.build import decide
+from infra.plan.door import CHAT, LOAD_TEST
 from infra.plan.lock import Lock
 from infra.plan.model import FleetPlan
 from infra.plan.naming import ROUTER
@@ -41,6 +42,8 @@ def main(folder: Path = ROOT, lock: Lock | None = None) -> None:
         pulumi.export("kubeconfig", fleet.kubeconfig)
     if fleet.api_keys is not None:
         pulumi.export("apiKeys", fleet.api_keys)
+    if fleet.chat is not None:
+        pulumi.export("chat", fleet.chat)
     pulumi.export("plan", summary(plan))
     pulumi.export("commands", commands(plan))
 
@@ -109,15 +112,33 @@ def summary(plan: FleetPlan) -> dict[str, Any]:
 
 
 def commands(plan: FleetPlan) -> list[str]:
-    """Three commands: get at the cluster, chat, and see why a pod is not ready."""
+    """Three commands for one shell: get at the cluster and a key, chat, and see why a pod is not ready."""
     if plan.cluster is None:
         return []
+    router = plan.router
     model = next((model.name for model in plan.models if not model.embedding), "MODEL")
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
-    chat = f"curl http://127.0.0.1:8080/api/chat -d '{body}'"
+    secure = router.settings.tls is not None
+    # asked by an address that no certificate is for
+    url = "-k https://127.0.0.1:8080" if secure else "http://127.0.0.1:8080"
+    key = next((name for name in router.keys if not _bounded(plan, name)), next(iter(router.keys), None))
+    header = '-H "x-api-key: $FLEET_API_KEY" ' if key else ""
+    forward = f"kubectl -n {plan.namespace} port-forward service/{ROUTER} 8080:{443 if secure else 80}"
     place = f"--location {plan.cluster.location} --project {plan.cluster.project}"
+    reach = f"gcloud container clusters get-credentials {plan.cluster.name} {place} --dns-endpoint"
     return [
-        f"gcloud container clusters get-credentials {plan.cluster.name} {place} --dns-endpoint",
-        f"kubectl -n {plan.namespace} port-forward service/{ROUTER} 8080:80 & sleep 2; {chat}",
+        f"{reach} && {_export(key)}" if key else reach,
+        f"{forward} & sleep 2; curl {url}/api/chat {header}-d '{body}'",
         f"kubectl -n {plan.namespace} describe pods -l app.kubernetes.io/name=ollama",
     ]
+
+
+def _export(key: str) -> str:
+    read = f'import json, sys; print(json.load(sys.stdin)["{key}"])'
+    return f"export FLEET_API_KEY=\"$(pulumi stack output --show-secrets --json apiKeys | python3 -c '{read}')\""
+
+
+def _bounded(plan: FleetPlan, key: str) -> bool:
+    """Whether a key may not ask every model; those of the fleet's own clients are theirs."""
+    rule = plan.router.settings.keys.get(key)
+    return key in (CHAT, LOAD_TEST) if rule is None else bool(rule.models)

@@ -1,6 +1,7 @@
 """The door: Envoy, following the map in the ConfigMap `ollama-routes`."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pulumi
 from pulumi_kubernetes.apps.v1 import (
@@ -57,6 +58,8 @@ class RouterArgs:
     namespace: pulumi.Input[str]
     address: pulumi.Input[str] | None = None
     """Reserved for a public door."""
+    metrics_annotations: Mapping[str, str] = field(default_factory=dict)
+    """Of the Service of metrics, for a scraper that looks for them."""
 
 
 class Router(pulumi.ComponentResource):
@@ -144,9 +147,12 @@ class Router(pulumi.ComponentResource):
         self.service = Service(
             f"{name}-service", metadata=service_metadata, spec=_service(plan, own, args.address), opts=child
         )
+        of_metrics = metadata(METRICS)
+        if args.metrics_annotations:
+            of_metrics.annotations = args.metrics_annotations
         Service(
             f"{name}-metrics-service",
-            metadata=metadata(METRICS),
+            metadata=of_metrics,
             spec=ServiceSpecArgs(
                 # headless, and with routers that are not ready: what a draining one still answers counts too
                 cluster_ip="None",

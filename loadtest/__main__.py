@@ -19,7 +19,7 @@ import requests
 from loadtest.local import LocalFleet, NotStartedError, Target
 from loadtest.mix import DEFAULT, Mix, MixError, read
 from loadtest.report import broken, markdown, write
-from loadtest.run import run, session_for
+from loadtest.run import run
 
 PASSED, BROKEN, UNABLE = 0, 1, 2
 SMOKE_SECONDS, SMOKE_USERS = 30, 10
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             length = sum(stage.ramp + stage.hold for stage in stages)
             _say(f"{target.url}: {len(models)} models, up to {max(one.users for one in stages)} users, {length:.0f} s")
-            done = run(target.url, target.key, mix, models, stages, folder, target.metrics)
+            done = run(target, mix, models, stages, folder)
     except (MixError, UnableError, NotStartedError) as error:
         _say("\n".join(f"error  {line}" if not number else line for number, line in enumerate(str(error).splitlines())))
         return UNABLE
@@ -60,13 +60,14 @@ def _target(options: argparse.Namespace) -> AbstractContextManager[Target]:
         url = options.url.rstrip("/")
         if not url.startswith(("http://", "https://")):
             raise UnableError("--url: it has no scheme\nwrite it like http://127.0.0.1:8080")
-        return nullcontext(Target(url=url, key=os.environ.get("FLEET_API_KEY", ""), metrics=options.metrics))
+        key = os.environ.get("FLEET_API_KEY", "")
+        return nullcontext(Target(url=url, key=key, metrics=options.metrics, verify=not options.insecure))
     return LocalFleet(options.stack)
 
 
 def _models(target: Target, mix: Mix) -> Mapping[str, bool]:
     """The models to ask for, and of each whether it chats; what the door cannot say of one is taken to chat."""
-    with session_for(target.url, target.key) as session:
+    with target.session() as session:
         listed = _listed(session, target.url)
         unknown = sorted(name for name in mix.models if not {name, f"{name}:latest"} & set(listed))
         if unknown:
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", default="", help="of a router, for the replicas over time")
     parser.add_argument("--mix", default=str(DEFAULT), help="the file of models, prompts, stages and limits")
     parser.add_argument("--out", default="", help="folder of the report; default: loadtest-report/DATE-TIME")
+    parser.add_argument("--insecure", action="store_true", help="take whatever certificate the door shows")
     parser.add_argument("--smoke", action="store_true", help=f"{SMOKE_SECONDS} s, up to {SMOKE_USERS} users")
     parser.add_argument("--users", type=_whole, help="the most at once; the stages keep their proportions")
     parser.add_argument("--seconds", type=_whole, help="of the whole run; the stages keep their proportions")

@@ -1,5 +1,6 @@
-"""A local fleet for the length of a test."""
+"""The door to test, and a local fleet for the length of a test."""
 
+import ipaddress
 import os
 import re
 import signal
@@ -8,9 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import urlsplit
+
+import requests
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60.0
@@ -29,6 +34,17 @@ class Target:
     key: str = field(repr=False)
     metrics: str
     """Empty where they are not within reach."""
+    verify: bool = True
+    """Whether its certificate is looked at."""
+
+    def session(self) -> requests.Session:
+        """A client with its key; no proxy stands before an address of this machine."""
+        session = requests.Session()
+        session.trust_env = not _loopback(self.url)
+        session.verify = self.verify
+        if self.key:
+            session.headers["authorization"] = f"Bearer {self.key}"
+        return session
 
 
 class LocalFleet:
@@ -83,6 +99,13 @@ class LocalFleet:
 
     def _text(self, name: str) -> str:
         return self._file(name).read_text(encoding="utf-8", errors="replace")
+
+
+def _loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 def _free_port() -> int:

@@ -1,17 +1,13 @@
 """The run itself, on Locust."""
 
-import ipaddress
 import random
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import gevent
 import gevent.event
-import requests
 from locust import LoadTestShape, User, between, events, task
 from locust.env import Environment
 from locust.html import get_html_report
@@ -19,6 +15,7 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSVFileWriter, stats_histor
 
 from loadtest import replicas
 from loadtest.asking import EMBEDDING, Outcome, ask
+from loadtest.local import Target
 from loadtest.mix import Mix, Stage
 from loadtest.report import Reading, Run
 from loadtest.shape import users_at
@@ -30,20 +27,19 @@ SPAWN_RATE = 100.0
 """The stages say how many users there are at a moment: none is late."""
 
 
-def run(
-    url: str, key: str, mix: Mix, models: Mapping[str, bool], stages: Sequence[Stage], folder: Path, metrics: str = ""
-) -> Run:
-    """Ask `url` as the stages say; Locust's HTML and CSV files go to `folder`. `models` says of each whether it chats.
+def run(target: Target, mix: Mix, models: Mapping[str, bool], stages: Sequence[Stage], folder: Path) -> Run:
+    """Ask the door as the stages say; Locust's HTML and CSV files go to `folder`.
 
+    `models` says of each whether it chats.
     SIGTERM and Ctrl-C end the run early, and it is said.
     """
     outcomes: list[Outcome] = []
     readings: list[Reading] = []
     began = time.monotonic()
     environment = Environment(
-        user_classes=[_visitor(url, key, mix, models, outcomes, began)],
+        user_classes=[_visitor(target, mix, models, outcomes, began)],
         shape_class=_shape(stages),
-        host=url,
+        host=target.url,
         events=events,
         stop_timeout=LEAVE_SECONDS,
     )
@@ -53,7 +49,7 @@ def run(
     beside = [
         gevent.spawn(stats_history, runner),
         gevent.spawn(files),
-        *([gevent.spawn(_watch, metrics, readings, began, length / MOST_READINGS)] if metrics else []),
+        *([gevent.spawn(_watch, target.metrics, readings, began, length / MOST_READINGS)] if target.metrics else []),
     ]
     runner.start_shape()
     stop = gevent.event.Event()
@@ -66,7 +62,7 @@ def run(
     gevent.killall(beside)
     files.close_files()
     return Run(
-        url=url,
+        url=target.url,
         seconds=seconds,
         most_users=max(stage.users for stage in stages),
         outcomes=outcomes,
@@ -75,25 +71,7 @@ def run(
     )
 
 
-def session_for(url: str, key: str) -> requests.Session:
-    """A client with its key; no proxy stands before an address of this machine."""
-    session = requests.Session()
-    session.trust_env = not _loopback(url)
-    if key:
-        session.headers["authorization"] = f"Bearer {key}"
-    return session
-
-
-def _loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
-def _visitor(
-    url: str, key: str, mix: Mix, models: Mapping[str, bool], outcomes: list[Outcome], began: float
-) -> type[User]:
+def _visitor(target: Target, mix: Mix, models: Mapping[str, bool], outcomes: list[Outcome], began: float) -> type[User]:
     """Who asks: a model by its weight, a prompt by its own, a path by its share."""
     names, weights = list(models), [mix.models.get(name, 1) for name in models]
     paths, shares = list(mix.paths), list(mix.paths.values())
@@ -103,14 +81,14 @@ def _visitor(
         wait_time = between(*mix.pause)
 
         def on_start(self) -> None:
-            self.session = session_for(url, key)
+            self.session = target.session()
 
         @task
         def one(self) -> None:
             (model,) = random.choices(names, weights)  # noqa: S311
             (prompt,) = random.choices(mix.prompts, prompt_weights)  # noqa: S311
             (path,) = random.choices(paths, shares) if models[model] else [EMBEDDING]  # noqa: S311
-            outcome = ask(self.session, url, path, model, prompt, patience=mix.patience, began=began)
+            outcome = ask(self.session, target.url, path, model, prompt, patience=mix.patience, began=began)
             outcomes.append(outcome)
             self._tell(outcome)
 

@@ -54,7 +54,7 @@ def _bring(tool: Tool) -> str:
         command = f"apt-get install --no-install-recommends {tool.debian}"
         raise NotInstalledError(f"{tool.name} is not here: {command}, or put it on PATH ({tool.source})")
     else:
-        raise NotInstalledError(f"{tool.name}: {_urls(tool)} is not reachable; install it on PATH")
+        raise NotInstalledError(f"{tool.name}: {_cannot(tool)}")
     version = version_of(tool, tool.cached)
     if not new_enough(tool, version):
         tool.cached.unlink()
@@ -155,8 +155,10 @@ def _remark_on_path(tool: Tool) -> str:
     return f"{on_path} is {version}, older than {tool.minimum}, and is left alone; "
 
 
-def _urls(tool: Tool) -> str:
-    return tool.installer.url if tool.installer else tool.source
+def _cannot(tool: Tool) -> str:
+    if tool.debian:
+        return f"it is not on PATH: apt-get install {tool.debian}, or {tool.source}"
+    return f"{tool.installer.url if tool.installer else tool.source} is not reachable; install it on PATH"
 
 
 @contextmanager

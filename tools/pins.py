@@ -59,7 +59,7 @@ class Tool:
     installer: Installer | None = None
     go: GoBuild | None = None
     debian: str = ""
-    """The system's package, for a program that only the system brings."""
+    """The system's package, where neither of the two brings it."""
 
     @property
     def cached(self) -> Path:

@@ -391,10 +391,12 @@ class Proxy(Section):
 
 
 class Chat(Section):
-    """Open WebUI beside the router."""
+    """Open WebUI beside the router, exposed as it is."""
 
     disk: Quantity = 10 * 2**30
     """Of its volume, such as 10Gi."""
+    tls: str | None = None
+    """The name of a kubernetes.io/tls Secret for its own name; left out, the router's."""
 
 
 class Monitoring(Section):
@@ -407,7 +409,7 @@ class Monitoring(Section):
 
 
 class LoadTest(Section):
-    """A load test as a Job."""
+    """A load test that is there and does not run: a suspended CronJob, of which one makes a Job."""
 
     users: Count = 10
     """How many ask at once."""

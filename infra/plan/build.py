@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from infra.catalogue import Catalogue, load
 from infra.config import FleetConfig, parse, tidy
 from infra.plan import (
+    clients,
     cluster,
     cost,
     door,
     future,
     modelfile,
     models,
+    monitoring,
     naming,
     nodes,
     placement,
@@ -103,6 +105,7 @@ def build(
     found += router.missing(model_plans, planned)
     bill, more = cost.build(catalogue, config, cluster_plan, planned)
     found += more
+    found += clients.check(config, cluster_plan)
     checked, not_checked = future.scope(config, planned)
     return FleetPlan(
         stack=stack,
@@ -116,6 +119,9 @@ def build(
         wake_minutes=(catalogue.gke.wake.minimum_minutes, catalogue.gke.wake.maximum_minutes),
         keda=scaling.keda(catalogue, config, planned),
         certificates=config.proxy.ca or "" if config.proxy else "",
+        monitoring=monitoring.build(catalogue, config, planned, bill),
+        chat=clients.chat(catalogue, config, model_plans),
+        load_test=clients.load_test(catalogue, config),
         problems=tidy(found),
         quotas=quota.build(catalogue, cluster_plan, planned),
         checked=checked,

@@ -98,9 +98,6 @@ def _sites(config: FleetConfig) -> Iterator[Problem]:
 
 def _unused(config: FleetConfig) -> Iterator[str]:
     """Places of keys that stand in the file and that nothing acts on, whatever their value."""
-    for section in ("chat", "monitoring", "load_test"):
-        if getattr(config, section) is not None:
-            yield from _written(config, (section,))
     for name, pool in sorted(config.pools.items()):
         yield from _written(pool, UNUSED_OF_POOL, "pools", name)
     for name, site in sorted(config.sites.items()):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from infra.config.model import Replicas, Router
 from infra.problem import Problem
@@ -422,6 +422,44 @@ class RouterPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MonitoringPlan:
+    """Who scrapes the routers, and what is made of it."""
+
+    kind: Literal["managed", "serviceMonitor", "annotations"]
+    rules: tuple[Mapping[str, Any], ...]
+    """Groups of recording and alert rules, as Prometheus has them."""
+    dashboards: Mapping[str, str]
+    """Grafana's JSON by file name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatPlan:
+    """Open WebUI beside the router."""
+
+    image: str
+    port: int
+    volume_gb: int
+    tls: str | None
+    """The Secret of its certificate."""
+    embedding: str | None
+    """The model that reads documents for it; None: documents are not read."""
+    memory_request: int
+    memory_limit: int
+    cpu_request: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadTestPlan:
+    """A load test that waits for somebody to start it."""
+
+    image: str
+    users: int
+    seconds: int
+    memory_request: int
+    cpu_request: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Money:
     """USD per hour at the minimum and at the maximum of replicas."""
 
@@ -503,6 +541,9 @@ class FleetPlan:
     certificates: str
     """The CA of the proxy in PEM form, if there is one."""
     problems: tuple[Problem, ...]
+    monitoring: MonitoringPlan | None = None
+    chat: ChatPlan | None = None
+    load_test: LoadTestPlan | None = None
     quotas: tuple[Quota, ...] = ()
     """Needed at the maximum of replicas."""
     checked: tuple[str, ...] = ()

@@ -17,6 +17,10 @@ ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
 ROUTER_KEYS = "ollama-router-keys"
 PREPARE = "ollama-prepare"
+CHAT = "ollama-chat"
+LOAD_TEST = "ollama-loadtest"
+MONITORING = "ollama-fleet"
+"""Of the scraper's object and of the rules; its maps of rules and dashboards begin with it."""
 DRIVER_NAMESPACE_SUFFIX = "drivers"
 
 
@@ -49,7 +53,7 @@ def dns(text: str) -> str:
 def check(config: FleetConfig) -> Iterator[Problem]:
     """Pools whose objects would take a name that is taken, by another pool or by the fleet itself."""
     taken: dict[str, list[str]] = defaultdict(list)
-    for fixed in (ROUTER, ROUTER_KEYS, ROUTES, OVERRIDE, PREPARE):
+    for fixed in (ROUTER, ROUTER_KEYS, ROUTES, OVERRIDE, PREPARE, CHAT, LOAD_TEST):
         taken[fixed].append("")
     for name in sorted(config.pools):
         for used in _objects(pool(name)):

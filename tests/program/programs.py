@@ -47,7 +47,19 @@ UBUNTU: dict[str, Any] = {
 """What no example has: two GPUs a node, Ubuntu's driver, another namespace, labels, a Modelfile in the cluster, a pool
 without GPU on a volume, a proxy with a CA of its own."""
 
-HERE: dict[str, dict[str, Any]] = {"uncommon": UBUNTU}
+WATCHED: dict[str, Any] = {
+    "gke": {"location": "us-central1-c"},
+    "pools": {"t4": {"gpu": "t4"}},
+    "models": {"llama3.1:8b": ["t4"], "nomic-embed-text": ["t4"]},
+    "router": {"expose": "internal", "sourceRanges": ["10.0.0.0/8"], "keys": {"search": {"models": ["llama3.1:8b"]}}},
+    "budget": {"monthlyUsd": 1000},
+    "monitoring": "managed",
+    "chat": {"tls": "chat"},
+    "loadTest": {"users": 20, "minutes": 3},
+}
+"""All that may stand beside the router."""
+
+HERE: dict[str, dict[str, Any]] = {"uncommon": UBUNTU, "watched": WATCHED}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,9 +17,6 @@ SECRETS = (TOKEN, LONG, PASSWORD, "v1:AAAA")
 
 
 NOT_BUILT = (
-    ("chat", True, "fleet.chat"),
-    ("monitoring", "managed", "fleet.monitoring"),
-    ("loadTest", {}, "fleet.loadTest"),
     ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
     ("sites/rig/ca", "ca.pem", "fleet.sites.rig.ca"),
     (

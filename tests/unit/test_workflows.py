@@ -24,6 +24,7 @@ PERMISSIONS: dict[str, dict[str, str]] = {
     "preview": {"contents": "read", "id-token": "write", "pull-requests": "write"},
     "deploy": {"contents": "read", "id-token": "write"},
     "drift": {"contents": "read", "id-token": "write"},
+    "release": {"contents": "write"},
 }
 
 
@@ -36,7 +37,7 @@ def job(name: str) -> Any:
     return only
 
 
-def test_there_are_the_six_workflows_and_no_other() -> None:
+def test_there_are_the_seven_workflows_and_no_other() -> None:
     assert {path.stem for path in FILES} == set(PERMISSIONS)
 
 
@@ -100,6 +101,14 @@ def test_a_pull_request_is_compared_with_the_base_that_it_was_merged_into() -> N
     )
     assert checkout["with"]["fetch-depth"] == 2
     assert '"$(git rev-parse HEAD^1)"' in script["run"]
+
+
+def test_a_release_is_made_of_a_version_tag_alone_once_every_test_passed() -> None:
+    whole = load("release")
+    assert whole[True if True in whole else "on"] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}
+    runs = [step["run"] for step in job("release")["steps"] if "run" in step]
+    assert [run.split()[0] for run in runs] == ["python3", ".ci/run", "gh"]
+    assert "--verify-tag" in runs[-1]
 
 
 def test_every_script_that_a_workflow_runs_exists_and_may_be_run() -> None:

@@ -31,7 +31,13 @@ OUTPUTS = {
     "Driver": {"name"},
     "Server": {"deployment", "service"},
     "Router": {"endpoint"},
+    "Monitoring": set(),
+    "LoadTest": set(),
+    "Chat": {"account", "deployment"},
 }
+
+
+IN_CLUSTER = ("ApiKeys", "Driver", "Server", "Router", "Monitoring", "LoadTest", "Chat")
 
 
 @rule
@@ -90,7 +96,7 @@ def every_object_of_the_cluster_goes_through_our_provider(view: View) -> Complai
 @rule
 def components_in_the_cluster_are_handed_our_provider(view: View) -> Complaints:
     ours = [one.urn for one in view.all(PROVIDER)]
-    for kind in ("ApiKeys", "Driver", "Server", "Router"):
+    for kind in IN_CLUSTER:
         for resource in view.all(COMPONENT + kind):
             if list((resource.providers or {}).values()) != ours:
                 yield f"{resource.name} hands down {resource.providers}"
@@ -119,7 +125,7 @@ def there_is_one_provider_that_edits_in_place_and_knows_its_cluster_by_name(view
 @rule
 def what_stands_in_our_cluster_goes_down_with_it_and_what_joins_another_does_not(view: View) -> Complaints:
     ours = view.own_cluster.urn if view.own_cluster else None
-    components = [one for kind in ("ApiKeys", "Driver", "Server", "Router") for one in view.all(COMPONENT + kind)]
+    components = [one for kind in IN_CLUSTER for one in view.all(COMPONENT + kind)]
     keys = view.all("random:index/randomPassword:RandomPassword")
     for resource in [*view.kubernetes, *view.node_pools, *components, *keys]:
         if resource.deleted_with != ours:

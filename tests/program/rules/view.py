@@ -164,7 +164,7 @@ class View:
 
     @cached_property
     def routers(self) -> list[Pod]:
-        return [pod for pod in self.pods if pod.pool is None]
+        return [pod for pod in self.pods if pod.owner.name == "fleet-router-deployment"]
 
 
 def at(value: Any, path: str) -> Any:

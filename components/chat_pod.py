@@ -1,0 +1,173 @@
+"""The pod of the chat page: Open WebUI, and Envoy before it where there is a certificate."""
+
+import pulumi
+from pulumi_kubernetes.core.v1 import (
+    CapabilitiesArgs,
+    ConfigMapVolumeSourceArgs,
+    ContainerArgs,
+    ContainerPortArgs,
+    EmptyDirVolumeSourceArgs,
+    EnvFromSourceArgs,
+    EnvVarArgs,
+    HTTPGetActionArgs,
+    PersistentVolumeClaimVolumeSourceArgs,
+    PodSecurityContextArgs,
+    PodSpecArgs,
+    ProbeArgs,
+    ResourceRequirementsArgs,
+    SeccompProfileArgs,
+    SecretEnvSourceArgs,
+    SecretVolumeSourceArgs,
+    SecurityContextArgs,
+    VolumeArgs,
+    VolumeMountArgs,
+)
+
+from infra.plan.model import ChatPlan, RouterPlan
+from router import terminating
+
+USER = 10001
+DATA = "/data"
+CERTIFICATE = "/etc/ollama-fleet/tls"
+CONFIGURATION = "/etc/ollama-fleet/envoy"
+TLS_PORT = 8443
+TLS_FILES = "ollama-fleet/envoy"
+ENVOY_CPU, ENVOY_MEMORY = "50m", 64 * 2**20
+
+
+def terminator(plan: ChatPlan) -> dict[str, str]:
+    """The files of the Envoy that holds the certificate."""
+    return terminating.files(TLS_PORT, plan.port, configuration=CONFIGURATION, pair=CERTIFICATE)
+
+
+def pod(
+    plan: ChatPlan,
+    router: RouterPlan,
+    *,
+    admin: str,
+    url: pulumi.Input[str],
+    account: pulumi.Input[str],
+    secret: pulumi.Input[str],
+    volume: pulumi.Input[str],
+    configuration: pulumi.Input[str] | None,
+) -> PodSpecArgs:
+    """The pod, with the names of its ServiceAccount, of what it keeps secret, of its volume and of Envoy's files."""
+    tls = [] if configuration is None else [_envoy(router)]
+    return PodSpecArgs(
+        service_account_name=account,
+        automount_service_account_token=False,
+        enable_service_links=False,
+        security_context=PodSecurityContextArgs(
+            run_as_non_root=True,
+            run_as_user=USER,
+            run_as_group=USER,
+            fs_group=USER,
+            seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
+        ),
+        containers=[_page(plan, router, admin, url, secret), *tls],
+        volumes=[
+            VolumeArgs(name="data", persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(claim_name=volume)),
+            VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs()),
+            *([] if configuration is None else _volumes(plan, configuration)),
+        ],
+    )
+
+
+def _page(
+    plan: ChatPlan, router: RouterPlan, admin: str, url: pulumi.Input[str], secret: pulumi.Input[str]
+) -> ContainerArgs:
+    door = pulumi.Output.concat(url, "/v1")
+    plain = {
+        "DATA_DIR": DATA,
+        "HOME": "/tmp",  # noqa: S108
+        # its own folder of pictures and styles is in the image, which nobody may change
+        "STATIC_DIR": "/tmp/static",  # noqa: S108
+        "HOST": "0.0.0.0",  # noqa: S104
+        "PORT": str(plan.port),
+        # the file decides at every start, and not what somebody once clicked
+        "ENABLE_PERSISTENT_CONFIG": "false",
+        "WEBUI_AUTH": "true",
+        "ENABLE_SIGNUP": "false",
+        "WEBUI_ADMIN_EMAIL": admin,
+        "ENABLE_OLLAMA_API": "false",
+        "ENABLE_OPENAI_API": "true",
+        # nothing is fetched from elsewhere, and nothing is told to anybody
+        "OFFLINE_MODE": "true",
+        "HF_HUB_OFFLINE": "1",
+        "ANONYMIZED_TELEMETRY": "false",
+        "DO_NOT_TRACK": "true",
+        "SCARF_NO_ANALYTICS": "true",
+        # the door's certificate is for the name that people use, and this pod asks it by the cluster's
+        **({"AIOHTTP_CLIENT_SESSION_SSL": "false"} if router.settings.tls else {}),
+        **({"RAG_EMBEDDING_ENGINE": "openai", "RAG_EMBEDDING_MODEL": plan.embedding} if plan.embedding else {}),
+    }
+    addresses = ["OPENAI_API_BASE_URL", *(["RAG_OPENAI_API_BASE_URL"] if plan.embedding else [])]
+    return ContainerArgs(
+        name="chat",
+        image=plan.image,
+        env=[
+            *(EnvVarArgs(name=key, value=value) for key, value in sorted(plain.items())),
+            *(EnvVarArgs(name=key, value=door) for key in addresses),
+        ],
+        env_from=[EnvFromSourceArgs(secret_ref=SecretEnvSourceArgs(name=secret))],
+        ports=[ContainerPortArgs(name="http", container_port=plan.port)],
+        resources=ResourceRequirementsArgs(
+            requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
+            limits={"memory": str(plan.memory_limit)},
+        ),
+        security_context=_locked_down(),
+        # it brings its database up to date first
+        startup_probe=_asked(period=5, failures=120),
+        readiness_probe=_asked(period=5, failures=3),
+        liveness_probe=_asked(period=20, failures=6),
+        volume_mounts=[
+            VolumeMountArgs(name="data", mount_path=DATA),
+            VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108
+        ],
+    )
+
+
+def _asked(*, period: int, failures: int) -> ProbeArgs:
+    return ProbeArgs(
+        http_get=HTTPGetActionArgs(path="/health", port="http"),
+        period_seconds=period,
+        timeout_seconds=10,
+        failure_threshold=failures,
+    )
+
+
+def _envoy(router: RouterPlan) -> ContainerArgs:
+    return ContainerArgs(
+        name="envoy",
+        image=router.image,
+        args=[
+            *("--config-path", f"{CONFIGURATION}/{terminating.FILE}"),
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+        ],
+        ports=[ContainerPortArgs(name="https", container_port=TLS_PORT)],
+        resources=ResourceRequirementsArgs(
+            requests={"cpu": ENVOY_CPU, "memory": str(ENVOY_MEMORY)}, limits={"memory": str(4 * ENVOY_MEMORY)}
+        ),
+        security_context=_locked_down(),
+        volume_mounts=[
+            VolumeMountArgs(name="envoy", mount_path=CONFIGURATION, read_only=True),
+            VolumeMountArgs(name="tls", mount_path=CERTIFICATE, read_only=True),
+        ],
+    )
+
+
+def _volumes(plan: ChatPlan, configuration: pulumi.Input[str]) -> list[VolumeArgs]:
+    return [
+        VolumeArgs(name="envoy", config_map=ConfigMapVolumeSourceArgs(name=configuration)),
+        VolumeArgs(name="tls", secret=SecretVolumeSourceArgs(secret_name=plan.tls, default_mode=0o440)),
+    ]
+
+
+def _locked_down() -> SecurityContextArgs:
+    return SecurityContextArgs(
+        allow_privilege_escalation=False,
+        read_only_root_filesystem=True,
+        capabilities=CapabilitiesArgs(drop=["ALL"]),
+    )

@@ -1,0 +1,66 @@
+"""The fleet's own clients of its door: the chat page, and the load test that waits to be started."""
+
+from collections.abc import Iterator, Sequence
+
+from infra.catalogue import Catalogue
+from infra.config import FleetConfig, place
+from infra.plan.model import ChatPlan, ClusterPlan, LoadTestPlan, ModelPlan
+from infra.problem import Problem, warning
+
+CHAT_PORT = 8080
+CHAT_MEMORY_REQUEST, CHAT_MEMORY_LIMIT = 3 * 2**29, 3 * 2**30
+"""open-webui 0.12.4 held 1.24 GB after its first chat (measured 2026-11-21); documents that it reads come on top."""
+CHAT_CPU_REQUEST = 200
+LOAD_TEST_MEMORY_REQUEST = 2**29
+LOAD_TEST_CPU_REQUEST = 500
+
+
+def chat(catalogue: Catalogue, config: FleetConfig, models: Sequence[ModelPlan]) -> ChatPlan | None:
+    """None where the file does not ask for it."""
+    section = config.chat
+    if section is None:
+        return None
+    return ChatPlan(
+        image=catalogue.gke.images["chat"],
+        port=CHAT_PORT,
+        volume_gb=max(1, round(section.disk / 10**9)),
+        tls=section.tls or config.router.tls,
+        embedding=next((model.name for model in models if model.embedding), None),
+        memory_request=CHAT_MEMORY_REQUEST,
+        memory_limit=CHAT_MEMORY_LIMIT,
+        cpu_request=CHAT_CPU_REQUEST,
+    )
+
+
+def load_test(catalogue: Catalogue, config: FleetConfig) -> LoadTestPlan | None:
+    """None where the file does not ask for it."""
+    section = config.load_test
+    if section is None:
+        return None
+    return LoadTestPlan(
+        image=catalogue.gke.images["load_test"],
+        users=section.users,
+        seconds=60 * section.minutes,
+        memory_request=LOAD_TEST_MEMORY_REQUEST,
+        cpu_request=LOAD_TEST_CPU_REQUEST,
+    )
+
+
+def check(config: FleetConfig, cluster: ClusterPlan | None) -> Iterator[Problem]:
+    """What the owner asked for and does not get, or may not have meant."""
+    asked = [name for name in ("chat", "monitoring", "loadTest") if getattr(config, _field(name)) is not None]
+    if cluster is None:
+        for name in asked:
+            yield warning(
+                place(name),
+                "it stands beside the router on GKE, and the file has no gke: nothing is made",
+                "take it out, or add gke",
+            )
+    if config.chat is not None and config.router.auth == "none" and config.router.expose != "cluster":
+        yield warning(
+            place("chat"), "people sign in at the chat, and may leave it out: the door asks for no key", "auth: keys"
+        )
+
+
+def _field(name: str) -> str:
+    return "load_test" if name == "loadTest" else name

@@ -1,0 +1,217 @@
+"""What may stand beside the router: monitoring, the chat page, the load test. Only where the file asks for it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.commands.manifests import objects, render
+from infra.problem import has_errors
+from infra.recorder import RecordedResource, Recording, Secret, reveal
+from router import certificate
+from tests.program.programs import WATCHED, Program, plan_of, run
+from tests.program.rules.security import restricted
+from tests.program.rules.view import COMPONENT, DEPLOYMENT, NETWORK_POLICY, SERVICE
+
+GOLDEN = Path(__file__).parent / "golden" / "beside.json"
+CHAT, LOAD_TEST, MONITORING = "ollama-chat", "ollama-loadtest", "ollama-fleet"
+CRON_JOB = "kubernetes:batch/v1:CronJob"
+
+
+@pytest.fixture(scope="module")
+def watched(program_of: Callable[[str], Program]) -> Program:
+    return program_of("watched")
+
+
+def fleet(**changes: Any) -> Recording:
+    changed = {**WATCHED, **changes}
+    assert not has_errors(plan_of(changed).problems)
+    return run(changed)
+
+
+def beside(recording: Recording) -> Iterator[RecordedResource]:
+    for one in recording.resources:
+        name = (one.inputs.get("metadata") or {}).get("name", "")
+        if one.type.startswith("kubernetes:") and name.startswith((CHAT, LOAD_TEST, MONITORING)):
+            yield one
+
+
+def one(recording: Recording, type_: str, name: str) -> Any:
+    (found,) = [one for one in recording.of_type(type_) if one.name == name]
+    return reveal(found.inputs)
+
+
+def test_every_object_is_the_one_that_was_read_by_a_person(watched: Program) -> None:
+    """Renew it with UPDATE_GOLDEN=1 and read the difference. Programs and dashboards are left out: they have tests."""
+    names = {resource.inputs["metadata"]["name"] for resource in beside(watched.known)}
+    there = [dict(manifest) for manifest in objects(watched.known) if manifest["metadata"]["name"] in names]
+    for manifest in there:
+        if manifest["kind"] == "ConfigMap":
+            manifest["data"] = sorted(manifest["data"])
+        if manifest["kind"] == "Rules":
+            manifest["spec"] = [rule.get("alert", rule.get("record")) for group in manifest["spec"]["groups"]
+                                for rule in group["rules"]]  # fmt: skip
+    text = json.dumps(there, indent=1, sort_keys=True) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_by_default_none_of_it_is_made(dev: Program) -> None:
+    assert list(beside(dev.known)) == []
+    assert not {"Chat", "LoadTest", "Monitoring"} & {one.type.removeprefix(COMPONENT) for one in dev.known.resources}
+    assert dev.plan.router.keys == ("everyone",)
+
+
+def test_a_load_test_never_starts_by_itself(watched: Program) -> None:
+    spec = one(watched.known, CRON_JOB, "fleet-load-test-job")["spec"]
+    assert spec["suspend"] is True
+    assert not [resource for resource in watched.known.resources if resource.type == "kubernetes:batch/v1:Job"]
+
+
+def test_its_pod_satisfies_the_restricted_profile_and_runs_what_the_file_says(watched: Program) -> None:
+    job = one(watched.known, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    assert list(restricted(pod)) == []
+    command = " ".join(pod["containers"][0]["command"])
+    assert "--users 20 --seconds 180" in command
+    assert "--insecure" not in command
+    assert job["activeDeadlineSeconds"] > 180
+    assert job["backoffLimit"] == 0
+
+
+def test_the_program_that_it_mounts_is_the_whole_of_the_load_test(watched: Program) -> None:
+    data = one(watched.known, "kubernetes:core/v1:ConfigMap", "fleet-load-test-program")["data"]
+    there = {path.name for path in (Path(__file__).parents[2] / "loadtest").iterdir() if path.is_file()}
+    assert set(data) == there >= {"__main__.py", "mix.toml", "run.py"}
+
+
+def test_each_of_the_fleets_own_clients_has_a_key_of_its_own(watched: Program) -> None:
+    assert watched.plan.router.keys == ("chat", "loadtest", "search")
+    keys = reveal(watched.known.stack_outputs["apiKeys"])
+    chat = one(watched.known, "kubernetes:core/v1:Secret", "fleet-chat-secret")["stringData"]
+    test = one(watched.known, "kubernetes:core/v1:Secret", "fleet-load-test-key")["stringData"]
+    assert chat["OPENAI_API_KEY"] == keys["chat"] != keys["loadtest"] == test["key"]
+    assert chat["RAG_OPENAI_API_KEY"] == keys["chat"]
+    assert len({*chat.values(), *keys.values()}) == 5, "no two of them are the same secret"
+
+
+def test_a_key_named_chat_in_the_file_bounds_what_the_chat_may_ask() -> None:
+    bounded = plan_of({**WATCHED, "router": {"keys": {"chat": {"models": ["llama3.1:8b"]}}}})
+    assert bounded.router.keys == ("chat", "loadtest")
+    assert json.loads(bounded.router.rules)["keys"]["chat"] == {"models": ["llama3.1:8b"]}
+
+
+def test_where_nobody_needs_a_key_there_is_none() -> None:
+    recording = fleet(router={"auth": "none"})
+    pod = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert "FLEET_API_KEY" not in {entry["name"] for entry in pod["containers"][0]["env"]}
+    assert one(recording, "kubernetes:core/v1:Secret", "fleet-chat-secret")["stringData"]["OPENAI_API_KEY"] == "none"
+
+
+def page(recording: Recording) -> Any:
+    return one(recording, DEPLOYMENT, "fleet-chat-deployment")["spec"]["template"]["spec"]
+
+
+def environment(recording: Recording) -> dict[str, str]:
+    return {entry["name"]: entry["value"] for entry in page(recording)["containers"][0]["env"]}
+
+
+def test_people_sign_in_and_nobody_signs_up(watched: Program) -> None:
+    said = environment(watched.known)
+    assert said["WEBUI_AUTH"] == "true"
+    assert said["ENABLE_SIGNUP"] == "false"
+    assert said["ENABLE_PERSISTENT_CONFIG"] == "false"
+    account = watched.known.stack_outputs["chat"]
+    assert isinstance(account, Secret)
+    assert set(reveal(account)) == {"url", "email", "password"}  # type: ignore[arg-type]
+
+
+def test_the_chat_asks_the_door_and_reads_documents_with_the_fleets_own_model(watched: Program) -> None:
+    said = environment(watched.known)
+    assert said["OPENAI_API_BASE_URL"] == "http://ollama-router.ollama.svc.cluster.local/v1"
+    assert (said["RAG_EMBEDDING_ENGINE"], said["RAG_EMBEDDING_MODEL"]) == ("openai", "nomic-embed-text")
+    assert "RAG_EMBEDDING_MODEL" not in environment(fleet(models={"llama3.1:8b": ["t4"]}))
+
+
+@pytest.mark.parametrize(
+    ("expose", "kind", "annotated"),
+    [("cluster", "ClusterIP", None), ("internal", "LoadBalancer", "Internal"), ("public", "LoadBalancer", None)],
+)
+def test_the_chat_is_exposed_as_the_router_is(expose: str, kind: str, annotated: str | None) -> None:
+    ranges = [] if expose == "cluster" else ["198.51.100.0/24"]
+    recording = fleet(router={"expose": expose, "tls": "door", "sourceRanges": ranges})
+    chat, router = (one(recording, SERVICE, f"fleet-{name}-service") for name in ("chat", "router"))
+    assert chat["spec"]["type"] == router["spec"]["type"] == kind
+    for key in ("externalTrafficPolicy", "loadBalancerSourceRanges"):
+        assert chat["spec"].get(key) == router["spec"].get(key)
+    assert [port["port"] for port in chat["spec"]["ports"]] == [port["port"] for port in router["spec"]["ports"]]
+    assert (chat["metadata"].get("annotations") or {}).get("networking.gke.io/load-balancer-type") == annotated
+    policy = one(recording, NETWORK_POLICY, "fleet-chat-network-policy")["spec"]["ingress"]
+    assert [peer["ipBlock"]["cidr"] for peer in policy[0].get("from", []) if "ipBlock" in peer] == ranges
+    addresses = {address.name: address for address in recording.of_type("gcp:compute/address:Address")}
+    assert set(addresses) == ({"fleet-router-address", "fleet-chat-address"} if expose == "public" else set())
+    apis = [api.urn for api in recording.of_type("gcp:projects/service:Service")]
+    assert all(set(apis) <= set(address.depends_on) for address in addresses.values())
+
+
+def test_a_page_with_a_certificate_has_an_envoy_before_it_and_one_without_has_none() -> None:
+    plain = fleet(chat=True)
+    assert [container["name"] for container in page(plain)["containers"]] == ["chat"]
+    # the router's certificate, unless it has its own
+    for chat, secret in ((True, "door"), ({"tls": "talk"}, "talk")):
+        recording = fleet(chat=chat, router={"tls": "door"})
+        pod = page(recording)
+        assert [container["name"] for container in pod["containers"]] == ["chat", "envoy"]
+        assert secret in [(volume.get("secret") or {}).get("secretName") for volume in pod["volumes"]]
+        files = one(recording, "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
+        assert set(files) == {"envoy.json", certificate.FILE}
+        assert environment(recording)["AIOHTTP_CLIENT_SESSION_SSL"] == "false"
+        command = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        assert "--insecure" in command["containers"][0]["command"]
+
+
+KINDS = {
+    "managed": {"monitoring.googleapis.com/v1 PodMonitoring", "monitoring.googleapis.com/v1 Rules"},
+    "serviceMonitor": {"monitoring.coreos.com/v1 ServiceMonitor", "monitoring.coreos.com/v1 PrometheusRule"},
+    "annotations": {"v1 ConfigMap"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_scrapes_finds_every_router_and_has_the_rules(kind: str) -> None:
+    recording = fleet(monitoring={"kind": kind, "dashboards": False})
+    made = [one for one in recording.resources if one.name.startswith("fleet-monitoring-")]
+    assert {f"{one.inputs['apiVersion']} {one.inputs['kind']}" for one in made} == KINDS[kind]
+    text = json.dumps([reveal(one.inputs) for one in made])
+    assert "FleetPoolDown" in text
+    metrics = one(recording, SERVICE, "fleet-router-metrics-service")
+    annotations = metrics["metadata"].get("annotations") or {}
+    assert annotations.get("prometheus.io/scrape") == ("true" if kind == "annotations" else None)
+    if kind != "annotations":
+        scrape = one(
+            recording, next(one.type for one in made if one.name.endswith("scrape")), "fleet-monitoring-scrape"
+        )
+        assert scrape["spec"]["selector"]["matchLabels"] == metrics["spec"]["selector"]
+        assert scrape["spec"]["endpoints"][0]["port"] == metrics["spec"]["ports"][0]["name"]
+
+
+def test_dashboards_are_there_unless_the_file_leaves_them_out(watched: Program) -> None:
+    there = [one.name for one in watched.known.resources if "dashboard" in one.name]
+    assert there == ["fleet-monitoring-dashboard-fleet", "fleet-monitoring-dashboard-model"]
+
+
+def test_without_a_cluster_each_of_them_is_said_to_make_nothing() -> None:
+    plan = plan_of({**WATCHED, "gke": None, "pools": {}, "models": {}})
+    said = {one.place for one in plan.problems if "no gke: nothing is made" in one.message}
+    assert said == {"fleet.chat", "fleet.monitoring", "fleet.loadTest"}
+
+
+def test_the_manifests_hold_no_secret_of_it(watched: Program) -> None:
+    text = render(watched.known)
+    for value in reveal(watched.known.stack_outputs["apiKeys"]).values():
+        assert value not in text
+    assert reveal(watched.known.stack_outputs["chat"])["password"] not in text
