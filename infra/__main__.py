@@ -15,6 +15,7 @@ COMMANDS = (
     "schema",
     "resources",
     "manifests",
+    "compose",
     "local",
     "status",
     "preflight",

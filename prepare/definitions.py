@@ -1,10 +1,11 @@
 """The ConfigMap of a pool's model definitions, and the shell that reads them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.names import fingerprint, key
-from infra.plan.model import PREPARE_FOLDER, Prepared
+from infra.plan.model import PREPARE_FOLDER, HostNeeds, Prepared
 
 LIST = "models.tsv"
 DECLARED = "declared.tsv"
@@ -47,6 +48,37 @@ def scripts() -> dict[str, str]:
 def command(mode: str, *arguments: str) -> list[str]:
     """What a container that mounts the scripts runs."""
     return ["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", mode, *arguments]
+
+
+def one_script() -> str:
+    """`prepare.sh` with the others in it, for whoever mounts one file."""
+    files = scripts()
+    whole = re.sub(r'(?m)^\. "\$here/(.+)"$', lambda source: files[source[1]].rstrip(), files["prepare.sh"])
+    return re.sub(r"(?m)^# shellcheck .*\n|^here=.*\n", "", whole)
+
+
+def verification(needs: HostNeeds) -> dict[str, str]:
+    """The environment by which `verify` and `serve` know what the machine must have; empty where it needs nothing."""
+    if not needs.cards:
+        return {}
+    most = str(needs.most_driver) if needs.most_driver else ""
+    within = f"{needs.least_driver}-{most}" if needs.least_driver or most else ""
+    if needs.least_driver == needs.most_driver:
+        within = f"{most}."
+    found = {
+        "FLEET_CARDS": ";".join(
+            f"{cards.count}|{cards.title}|{_no_bars(cards.product)}|{','.join(cards.pci)}" for cards in needs.cards
+        ),
+        "FLEET_DRIVER": needs.driver or within,
+        "FLEET_MODULES": needs.modules,
+        "FLEET_UVM": "1" if needs.maps_uvm else "",
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _no_bars(expression: str) -> str:
+    """The shell parts its fields at bars, which an expression has for alternatives."""
+    return expression.replace("|", "!")
 
 
 def scripts_hash() -> str:

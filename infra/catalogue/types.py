@@ -47,6 +47,14 @@ class GoogleGpu(Fact):
         return self
 
 
+class Card(Fact):
+    """What a card is known by on its machine."""
+
+    product: str = Field(min_length=2)  # its whole name as nvidia-smi writes it: an extended regular expression
+    pci: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{4}$")], ...] = ()  # device ids below NVIDIA's 10de
+    modules: Literal["proprietary", "open"] | None = None  # the only flavour of kernel modules that knows it
+
+
 class Gpu(Fact):
     """One device (a K80 board has two). `memory_mib` is what the driver reports as usable, per device."""
 
@@ -61,6 +69,7 @@ class Gpu(Fact):
     flash_attention: bool
     note: str | None = None
     google: GoogleGpu | None = None
+    card: Card | None = None
 
     @property
     def compute_capability(self) -> tuple[int, int]:
@@ -173,6 +182,7 @@ class Image(Fact):
     drivers: tuple[int, ...] = ()  # the only driver branches it works with; empty: by the floors
     flash_attention: bool = True  # and with it a quantised KV cache
     missing_routes: tuple[str, ...] = ()
+    maps_uvm: bool = False  # in Docker it finds no GPU unless /dev/nvidia-uvm* are mapped beside the runtime's devices
     variants: dict[str, str] = {}  # tags, or their last part, of builds for other hardware
     size_gb: float  # on disk, unpacked
     note: str | None = None

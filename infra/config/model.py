@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from infra.config.types import (
     Cidr,
     Count,
+    Devices,
     Digest,
     Driver,
     Duration,
@@ -246,14 +247,26 @@ def _alias(value: Any) -> Any:
 class SiteNode(Section):
     """One machine of a site."""
 
-    gpus: dict[str, Count] = {}
-    """GPU -> how many devices; a K80 or M60 board has two."""
+    gpus: dict[str, Devices] = {}
+    """GPU -> how many devices, or which: [0, 1] or UUIDs as `nvidia-smi -L` lists them. A K80 or M60 board has two."""
     cpus: Count | None = None
     """Its CPUs."""
     memory: Quantity
     """Main memory, such as 64Gi."""
     disk: Quantity
     """Room for images and models, such as 400Gi."""
+
+    def count(self, gpu: str) -> int:
+        """How many devices of a kind it has."""
+        listed = self.gpus.get(gpu, 0)
+        return listed if isinstance(listed, int) else len(listed)
+
+    def devices(self, gpu: str) -> tuple[str, ...] | None:
+        """What nvidia-smi calls them; None where the file does not say which of several kinds is which."""
+        listed = self.gpus.get(gpu, 0)
+        if isinstance(listed, tuple):
+            return listed
+        return tuple(map(str, range(listed))) if len(self.gpus) == 1 else None
 
 
 class DockerSite(Section):

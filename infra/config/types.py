@@ -35,6 +35,8 @@ UNITS = {
     "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12,
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
+DEVICE = r"\d{1,2}|GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+MOST_DEVICES = 64
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST_SIZE = 2**60
 LONGEST = 366 * 86400
@@ -82,6 +84,19 @@ def _quantity(value: Any) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST_SIZE:
         return value
     raise refuse(f"{shown(value)} is not a size", remedy)
+
+
+def _devices(value: Any) -> Any:
+    remedy = "write how many there are, or which ones: [0, 1], or [GPU-UUID, ...] as `nvidia-smi -L` lists them"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_DEVICES:
+        return value
+    if isinstance(value, (list, tuple)) and 0 < len(value) <= MOST_DEVICES:
+        names = [str(one) for one in value if isinstance(one, (int, str)) and not isinstance(one, bool)]
+        if len(names) == len(value) and all(re.fullmatch(DEVICE, name, re.ASCII) for name in names):
+            if len(set(names)) == len(names):
+                return tuple(names)
+            raise refuse("a GPU stands twice in the list", remedy)
+    raise refuse(f"{shown(value)} is not a number of GPUs", remedy)
 
 
 def _duration(value: Any) -> int:
@@ -239,6 +254,8 @@ def _sentence_with_pattern(pattern: str, what: str, remedy: str) -> AfterValidat
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+Devices = Annotated[int | tuple[str, ...], BeforeValidator(_devices, json_schema_input_type=int | list[int | str])]
+"""How many GPUs, or which: by the index or the UUID that nvidia-smi gives them."""
 Flag = Annotated[bool, Field(strict=True)]
 Quantity = Annotated[int, BeforeValidator(_quantity, json_schema_input_type=int | str)]
 """Bytes."""

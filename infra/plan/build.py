@@ -1,6 +1,7 @@
 """Orders the steps from a file to its plan. It holds no rule of its own."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from infra.catalogue import Catalogue, load
 from infra.config import FleetConfig, parse, tidy
@@ -21,12 +22,14 @@ from infra.plan import (
     quota,
     router,
     scaling,
+    shared,
+    site_plans,
     sites,
     sources,
 )
 from infra.plan.draft import Draft
 from infra.plan.lock import Lock, apply
-from infra.plan.model import FleetPlan
+from infra.plan.model import FleetPlan, SitePlacement
 from infra.problem import Problem
 
 
@@ -73,11 +76,11 @@ def build(
     found += more
     inputs = pools.Inputs(catalogue=catalogue, config=config, known=known, contexts=contexts, derived=derived)
 
-    drafts, more = _drafts(inputs)
-    found += more
-    placements, more = sites.distribute(
-        catalogue, config, {name: draft for name, draft in drafts.items() if draft.pool.site}
-    )
+    drafts, placements, more = _placed(inputs)
+    if settled := shared.settle(catalogue, drafts, placements):
+        inputs = replace(inputs, shared=settled)
+        drafts, placements, more = _placed(inputs)
+        more += shared.said(drafts, settled)
     found += more
     namespace = cluster.namespace(config)
     planned = []
@@ -103,6 +106,19 @@ def build(
     router_plan = router.build(catalogue, config, known, model_plans, alias_plans, planned)
     found += router.check(config, router_plan)
     found += router.missing(model_plans, planned)
+    at_sites, more = site_plans.build(
+        site_plans.Decided(
+            catalogue=catalogue,
+            config=config,
+            known=known,
+            models=model_plans,
+            aliases=alias_plans,
+            pools=planned,
+            router=router_plan,
+            namespace=namespace,
+        )
+    )
+    found += more
     bill, more = cost.build(catalogue, config, cluster_plan, planned)
     found += more
     found += clients.check(config, cluster_plan)
@@ -123,10 +139,21 @@ def build(
         chat=clients.chat(catalogue, config, model_plans),
         load_test=clients.load_test(catalogue, config),
         problems=tidy(found),
+        sites=at_sites,
         quotas=quota.build(catalogue, cluster_plan, planned),
         checked=checked,
         not_checked=not_checked,
     )
+
+
+def _placed(
+    inputs: pools.Inputs,
+) -> tuple[Mapping[str, Draft], Mapping[str, tuple[SitePlacement, ...]], list[Problem]]:
+    """The drafts, and the machines of those at sites."""
+    drafts, problems = _drafts(inputs)
+    at_sites = {name: draft for name, draft in drafts.items() if draft.pool.site}
+    placements, more = sites.distribute(inputs.catalogue, inputs.config, at_sites)
+    return drafts, placements, [*problems, *more]
 
 
 def _drafts(inputs: pools.Inputs) -> tuple[Mapping[str, Draft], list[Problem]]:

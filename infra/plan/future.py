@@ -41,40 +41,26 @@ def scope(config: FleetConfig, pools: Sequence[PoolPlan]) -> tuple[tuple[str, ..
 
 def check(config: FleetConfig) -> Iterator[Problem]:
     """One line for each part of the file that has no effect yet."""
-    yield from _door(config)
     if config.gke is not None and config.gke.cluster is not None:
         for where in _written(config.gke, OF_A_NEW_CLUSTER, "gke"):
             yield warning(
                 where, "it describes a cluster that the program makes, and cluster names one that exists", "take it out"
             )
+    if config.gke is not None and config.router.site is not None:
+        yield warning(
+            place("router", "site"),
+            "a door at a site is for fleets without GKE: with gke the router stands on GKE",
+            "take site out",
+        )
     yield from _sites(config)
     for where in _unused(config):
         yield warning(where, NOT_YET, LATER)
-
-
-def _door(config: FleetConfig) -> Iterator[Problem]:
-    router = config.router
-    if config.gke is None and (config.pools or config.models):
-        yield warning(
-            place("router", "site"),
-            "this version sets up nothing at a site, and the file has no gke: `up` builds nothing",
-            "take the plan as a check, and run the servers and a door there yourself",
-        )
-    elif router.site is not None:
-        yield warning(
-            place("router", "site"), "this version sets up no door at a site: the router stands on GKE", "take site out"
-        )
 
 
 def _sites(config: FleetConfig) -> Iterator[Problem]:
     for name, site in sorted(config.sites.items()):
         pools = sorted(pool for pool, entry in config.pools.items() if entry.site == name)
         if site.kind != "endpoints":
-            yield warning(
-                place("sites", name),
-                "this version plans the site and routes to it; it does not yet set up what runs there",
-                "run Ollama behind its url yourself",
-            )
             continue
         if len(pools) > 1:
             yield warning(

@@ -125,6 +125,34 @@ class DriverPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cards:
+    """GPUs of one kind that must be seen, and what they are known by there."""
+
+    count: int
+    title: str
+    product: str
+    """A regular expression for the whole name that nvidia-smi prints."""
+    pci: tuple[str, ...]
+    """Device ids; none where the catalogue has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostNeeds:
+    """What a server finds on its machine before it starts, or does not start. Without cards it needs nothing."""
+
+    cards: tuple[Cards, ...] = ()
+    driver: str = ""
+    """How the loaded driver's version must begin, where the plan has it from the file or installs it itself."""
+    least_driver: int = 0
+    most_driver: int = 0
+    """Else the branches that work with card and image; 0: no bound."""
+    modules: str = ""
+    """The only flavour of kernel modules that knows the cards: `proprietary` or `open`; empty: either."""
+    maps_uvm: bool = False
+    """In Docker the devices of unified memory must be mapped beside those that the runtime brings."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runtime:
     """The Ollama image and what is known of it on this card."""
 
@@ -164,6 +192,8 @@ class SitePlacement:
     node: str
     replicas: int
     gpus_of_node: int
+    devices: tuple[tuple[str, ...], ...] = ()
+    """What nvidia-smi calls the GPUs of each replica; empty where there is none, or the file leaves open which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +328,7 @@ class PoolPlan:
     drain_limit: int
     startup_threshold: int
     runtime_class: str | None
+    needs: HostNeeds
     address: str
     """host:port or URL at which the router finds it."""
     google_refuses: bool = False
@@ -460,6 +491,51 @@ class LoadTestPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteServer:
+    """One Ollama on a machine of a Docker site: a replica of a pool."""
+
+    name: str
+    """Of its service, and of its host name in the machine's own network."""
+    pool: str
+    devices: tuple[str, ...]
+    """Its GPUs as nvidia-smi calls them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A machine of a Docker site: what runs on it."""
+
+    name: str
+    servers: tuple[SiteServer, ...]
+    needs: HostNeeds
+    """Of all its servers together."""
+    door: RouterPlan
+    """That of the whole fleet where `router.site` says so, else one for the site's token."""
+    port: int
+    """At which the machine's door is reached."""
+    tls: bool
+    holder_image: str
+    """Of the container that does nothing but hold the network of the door."""
+    tokens: tuple[str, ...] = ()
+    """The sites whose token its door sends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SitePlan:
+    """What the fleet sets up at a site, or at least routes to."""
+
+    name: str
+    kind: Literal["docker", "kubernetes", "endpoints"]
+    pools: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
+    """Names and addresses that the certificate of its doors is for."""
+    machines: tuple[Machine, ...] = ()
+    """Of a Docker site. The first one's door leads to the others."""
+    door: RouterPlan | None = None
+    """Of a Kubernetes site: that of the whole fleet, or one for the site's token; None where nobody comes that way."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Money:
     """USD per hour at the minimum and at the maximum of replicas."""
 
@@ -544,6 +620,7 @@ class FleetPlan:
     monitoring: MonitoringPlan | None = None
     chat: ChatPlan | None = None
     load_test: LoadTestPlan | None = None
+    sites: tuple[SitePlan, ...] = ()
     quotas: tuple[Quota, ...] = ()
     """Needed at the maximum of replicas."""
     checked: tuple[str, ...] = ()
@@ -552,6 +629,10 @@ class FleetPlan:
     def pool(self, name: str) -> PoolPlan:
         """The pool of that name; raises KeyError."""
         return self._by_name[name]
+
+    def site(self, name: str) -> SitePlan:
+        """The site of that name; raises KeyError."""
+        return {site.name: site for site in self.sites}[name]
 
     @cached_property
     def _by_name(self) -> Mapping[str, PoolPlan]:

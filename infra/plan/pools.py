@@ -1,7 +1,7 @@
 """One pool, decided: its server's settings, its memory, its machines, and what must be in place on it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from infra.catalogue.types import Catalogue, Gpu
@@ -14,6 +14,7 @@ from infra.plan import (
     memory,
     modelfile,
     naming,
+    needs,
     placement,
     routes,
     scaling,
@@ -34,6 +35,7 @@ from infra.plan.model import (
 )
 from infra.plan.modelfile import Derived
 from infra.plan.placement import Known, ServerSettings
+from infra.plan.shared import Shared
 from infra.problem import Problem, error
 
 FOREVER = -1
@@ -51,6 +53,8 @@ class Inputs:
     known: Mapping[str, Known]
     contexts: Mapping[str, int]
     derived: Mapping[str, Derived]
+    shared: Mapping[str, Shared] = field(default_factory=dict)
+    """Of pools whose machine has its driver for other cards' sake."""
 
 
 def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | None, list[Problem]]:
@@ -60,6 +64,9 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     if gpu is None:
         return None, [checks.unknown_gpu(catalogue, name, pool)]
     driver = compatibility.driver(catalogue, pool, gpu)
+    if shared := inputs.shared.get(name):
+        driver = replace(driver, branch=shared.branch, exact=None)
+        pool = pool.model_copy(update={"image": shared.image})
     site = inputs.config.sites.get(pool.site or "")
     theirs = site is not None and site.kind == "endpoints"
     runtime, judgement = compatibility.runtime(catalogue, pool, gpu, driver.branch, theirs=theirs)
@@ -187,6 +194,7 @@ def finish(
         drain_limit=pool.drain_limit,
         startup_threshold=pool.startup_threshold,
         runtime_class=pool.runtime_class,
+        needs=needs.of_pool(catalogue, drafted),
         address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),
         google_refuses=pool.site is None and checks.is_gone(drafted.gpu),
     )

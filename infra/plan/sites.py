@@ -22,8 +22,12 @@ class _Room:
     gpus: dict[str, int]
     memory: int
     disk: int
+    devices: dict[str, list[str]]
+    """GPUs that are not taken, by kind; no entry where the file does not say which is which."""
     drivers: dict[int, Draft] = field(default_factory=dict)
     """The driver branches that its pools want, and the first pool that wants each."""
+    modules: dict[str, str] = field(default_factory=dict)
+    """The flavours of kernel modules that its cards want, and the first pool that wants each."""
 
     def differs(self, branch: int | None) -> bool:
         """Whether a pool stands here already that wants another driver."""
@@ -45,13 +49,22 @@ class _Room:
                 )
         return min(room, wanted), shortage
 
-    def take(self, draft: Draft, replicas: int) -> None:
+    def take(self, draft: Draft, replicas: int) -> tuple[tuple[str, ...], ...]:
+        """The GPUs of each replica, as far as they are known."""
         self.memory -= replicas * draft.load.memory
         self.disk -= replicas * draft.load.models + draft.load.image
         if draft.gpu.compute is not None:
             self.gpus[draft.pool.gpu] -= replicas * draft.pool.gpus_per_replica
         if draft.driver.branch is not None:
             self.drivers.setdefault(draft.driver.branch, draft)
+        if draft.gpu.card is not None and draft.gpu.card.modules:
+            self.modules.setdefault(draft.gpu.card.modules, draft.name)
+        free, each = self.devices.get(draft.pool.gpu, []), draft.pool.gpus_per_replica
+        if draft.gpu.compute is None or not free:
+            return ()
+        taken = tuple(tuple(free[index * each : (index + 1) * each]) for index in range(replicas))
+        del free[: replicas * each]
+        return taken
 
 
 def distribute(
@@ -59,7 +72,14 @@ def distribute(
 ) -> tuple[dict[str, tuple[SitePlacement, ...]], list[Problem]]:
     """Places the replicas of the pools at sites on the machines that the file describes, pools and machines by name."""
     rooms = [
-        _Room(site=site, node=node, gpus=dict(entry.gpus), memory=entry.memory, disk=entry.disk)
+        _Room(
+            site=site,
+            node=node,
+            gpus={gpu: entry.count(gpu) for gpu in entry.gpus},
+            memory=entry.memory,
+            disk=entry.disk,
+            devices={gpu: list(named) for gpu in entry.gpus if (named := entry.devices(gpu))},
+        )
         for site, described in sorted(config.sites.items())
         for node, entry in sorted(described.nodes.items())
     ]
@@ -105,19 +125,25 @@ def _undescribed(config: FleetConfig, sites: Mapping[str, list[str]]) -> Iterato
 
 
 def _one_driver_each(rooms: list[_Room]) -> Iterator[Problem]:
-    """A machine has one driver: a K80 (R470 at most) and a card whose Ollama needs a newer one cannot share it."""
+    """A machine has one driver, of one flavour: a K80 (R470 at most) and a card that begins above cannot share it."""
     for room in rooms:
-        if len(room.drivers) < 2:
-            continue
-        (oldest, first), *others = sorted(room.drivers.items())
-        wanted = " and ".join(f"R{branch} for pool {draft.name}" for branch, draft in sorted(room.drivers.items()))
-        yield error(
-            place("sites", room.site, "nodes", room.node),
-            f"{room.node} would need driver {wanted}, and a machine has one driver",
-            "put the cards into different machines, or write at "
-            f"{', '.join(draft.name for _, draft in others)} driver: R{oldest} and image: {first.runtime.image}, "
-            "as far as that image goes with the card",
-        )
+        here = place("sites", room.site, "nodes", room.node)
+        if len(room.drivers) > 1:
+            wanted = " and ".join(f"R{branch} for pool {draft.name}" for branch, draft in sorted(room.drivers.items()))
+            yield error(
+                here,
+                f"{room.node} would need driver {wanted}, and a machine has one driver",
+                "put the cards into different machines; where the file names driver or image, take them out, and the "
+                "plan looks for what serves all",
+            )
+        flavours = sorted(room.modules.items())
+        if len(flavours) > 1:
+            wanted = " and ".join(f"the {flavour} ones for pool {name}" for flavour, name in flavours)
+            yield error(
+                here,
+                f"{room.node} would need two flavours of NVIDIA's kernel modules, {wanted}",
+                "put the cards into different machines",
+            )
 
 
 def _place(
@@ -132,9 +158,14 @@ def _place(
         taken, shortage = room.holds(pool, gpu, draft.load, wanted)
         shortages += shortage
         if taken:
-            room.take(draft, taken)
-            gpus_of_node = config.sites[room.site].nodes[room.node].gpus.get(pool.gpu, 0)
-            placed.append(SitePlacement(node=room.node, replicas=taken, gpus_of_node=gpus_of_node))
+            placed.append(
+                SitePlacement(
+                    node=room.node,
+                    replicas=taken,
+                    gpus_of_node=config.sites[room.site].nodes[room.node].count(pool.gpu),
+                    devices=room.take(draft, taken),
+                )
+            )
             wanted -= taken
     if wanted == 0:
         return tuple(placed), []

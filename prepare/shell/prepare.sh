@@ -7,6 +7,8 @@
 #   prepare.sh watch         beside the server: what the list or the map gains or changes goes into the running server
 #   prepare.sh started       the startup probe: the models run on the GPU
 #   prepare.sh ready         the readiness probe: the models are there
+#   prepare.sh healthy       both probes in one, for Docker
+#   prepare.sh verify        the machine has the planned driver, GPUs, container runtime and devices; the server asks too
 #   prepare.sh drain LIMIT   the server's preStop hook: wait until nobody is connected, LIMIT seconds at most
 #
 # It runs in the stock ollama/ollama image (no curl there: the `ollama` client is the only way to talk to the server),
@@ -31,6 +33,7 @@
 #   FLEET_LOADING=onDemand                  together: all models of the list stay loaded
 #   FLEET_PROOF=none                        of the GPU: none, start, or always (a loaded model on the CPU is not ready)
 #   FLEET_DRIVER_FLOOR                      "550 0.30.11": the driver that the image needs, and since which Ollama
+#   FLEET_CARDS, FLEET_DRIVER, FLEET_MODULES, FLEET_RUNTIME, FLEET_UVM    what the machine must have: see verify.sh
 #   PULL_DEADLINE=3600      seconds for all pulls of a start, or for one pull beside a running server
 #   PULL_TRIES=6            tries of a pull in init, when the fault may pass; RETRY_SECONDS=2 before the second, then doubled
 #   LOAD_SECONDS=600        for loading one model
@@ -68,18 +71,20 @@ here=${0%/*}
 . "$here/init.sh"
 # shellcheck source=prepare/shell/watch.sh
 . "$here/watch.sh"
+# shellcheck source=prepare/shell/verify.sh
+. "$here/verify.sh"
 # shellcheck source=prepare/shell/serve.sh
 . "$here/serve.sh"
 # shellcheck source=prepare/shell/proof.sh
 . "$here/proof.sh"
 
 usage() {
-    echo "usage: prepare.sh init | serve | alone | watch | started | ready | drain LIMIT" >&2
+    echo "usage: prepare.sh init | serve | alone | watch | started | ready | healthy | verify | drain LIMIT" >&2
     exit 2
 }
 
 case $mode in
-init | serve | alone | watch | started | ready) "$mode" ;;
+init | serve | alone | watch | started | ready | healthy | verify) "$mode" ;;
 drain)
     case ${2:-} in '' | *[!0-9]*) usage ;; esac
     drain "$2"

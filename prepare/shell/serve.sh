@@ -4,8 +4,12 @@
 # Starts it with its log kept where the proof of the GPU reads it. The server takes this process's place, so that a
 # signal of the kubelet reaches it.
 serve() {
+    begin
     mkdir -p "$state" || exit "$OTHER"
-    rm -f "$state/warm" "$state/server-log"
+    rm -f "$state/warm" "$state/server-log" "$state/proven"
+    # a driver or a card that is not the planned one falls to the CPU without a word: no server rather than that one
+    fits || fail "$UNFIT"
+    rm -rf "$work"
     : >"$state/server.log"
     mkfifo "$state/server-log" || exit "$OTHER"
     tee -a "$state/server.log" <"$state/server-log" &

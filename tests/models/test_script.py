@@ -91,7 +91,7 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(stand_in:
 def test_wrong_arguments_are_answered_with_the_usage(arguments: tuple[str, ...]) -> None:
     command = ["sh", SHELL / "prepare.sh", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    usage = "usage: prepare.sh init | serve | alone | watch | started | ready | drain LIMIT\n"
+    usage = "usage: prepare.sh init | serve | alone | watch | started | ready | healthy | verify | drain LIMIT\n"
     assert (done.returncode, done.stderr) == (2, usage)
 
 

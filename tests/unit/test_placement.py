@@ -60,16 +60,72 @@ def test_a_site_pool_stands_on_the_machine_that_has_its_gpu(plan_of: Plan, good:
 
 
 def test_a_pool_avoids_a_machine_whose_pools_want_another_driver(plan_of: Plan, good: dict) -> None:
-    good["sites"]["rig"]["nodes"]["rig-1"]["gpus"]["m60"] = 2
+    good["sites"]["rig"]["nodes"]["rig-1"]["gpus"] = {"k80": [0, 1], "m60": [2, 3]}
     plan = plan_of(good)
     assert [one.node for one in plan.pool("m60").placements] == ["rig-2"]
     assert not any(one.severity == "error" for one in plan.problems)
 
 
 def test_cards_of_one_driver_share_a_machine(problems_of: Problems, good: dict) -> None:
-    good["sites"]["rig"]["nodes"] = {"pc": {"gpus": {"k80": 2, "m60": 2}, "memory": "64Gi", "disk": "400Gi"}}
+    good["sites"]["rig"]["nodes"] = {"pc": box("k80", "m60")}
     good["pools"]["m60"] |= {"driver": "R470", "image": "dogkeeper886/ollama37:v2.1.0"}
     assert not any(one.severity == "error" for one in problems_of(good))
+
+
+def box(*gpus: str) -> dict:
+    """A machine with two devices of each kind."""
+    listed = {gpu: [2 * index, 2 * index + 1] for index, gpu in enumerate(gpus)}
+    return {"gpus": listed, "memory": "256Gi", "disk": "800Gi"}
+
+
+def mixed(good: dict, *gpus: str) -> dict:
+    """The good file with one pool of each kind in one box."""
+    for name in [name for name, pool in good["pools"].items() if pool.get("site") and name not in gpus]:
+        del good["pools"][name]
+    good["pools"] |= {gpu: {"gpu": gpu, "site": "rig"} for gpu in gpus}
+    good["models"] = {"llama3.1:8b": ["t4", "a100"], "tinyllama": sorted({*gpus, "t4", "a100"})}
+    good["aliases"] = {}
+    good["router"] = {}
+    good["sites"]["rig"]["nodes"] = {"pc": box(*gpus)}
+    return good
+
+
+def test_one_driver_is_found_for_all_cards_of_a_box(plan_of: Plan, good: dict) -> None:
+    plan = plan_of(mixed(good, "k80", "m60"))
+    assert not [one for one in plan.problems if one.severity == "error"]
+    assert {plan.pool(name).driver.branch for name in ("k80", "m60")} == {470}
+    assert plan.pool("m60").runtime.image == plan.pool("k80").runtime.image == "dogkeeper886/ollama37:v2.1.0"
+    assert any(one.place == "fleet.pools.m60.driver" and "R470" in one.message for one in plan.problems)
+    (machine,) = plan.site("rig").machines
+    assert (machine.needs.least_driver, machine.needs.most_driver) == (470, 470)
+    assert [(cards.title, cards.count) for cards in machine.needs.cards] == [("K80", 2), ("M60", 2)]
+
+
+def test_cards_that_one_driver_serves_already_keep_their_own_image(plan_of: Plan, good: dict) -> None:
+    plan = plan_of(mixed(good, "m60", "p100"))
+    assert {plan.pool(name).driver.branch for name in ("m60", "p100")} == {580}
+    assert {plan.pool(name).runtime.image for name in ("m60", "p100")} == {"ollama/ollama:0.32.15"}
+    assert not [one for one in plan.problems if "serves them all" in one.message]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        (("k80", "l4"), "driver R470 for pool k80 and R580 for pool l4"),
+        (("k80", "h100"), "driver R470 for pool k80 and R580 for pool h100"),
+        (("p4", "rtx-pro-6000"), "the open ones for pool rtx-pro-6000 and the proprietary ones for pool p4"),
+    ],
+)
+def test_cards_that_no_driver_serves_together_are_refused_with_both_needs(
+    problems_of: Problems, good: dict, gpus: tuple[str, ...], said: str
+) -> None:
+    assert any(said in one.message for one in problems_of(mixed(good, *gpus)) if one.severity == "error")
+
+
+def test_a_driver_that_the_file_names_is_kept(problems_of: Problems, good: dict) -> None:
+    good = mixed(good, "k80", "m60")
+    good["pools"]["m60"]["driver"] = "R580"
+    assert any("and a machine has one driver" in one.message for one in problems_of(good))
 
 
 def test_two_pools_never_share_a_device_of_a_site(problems_of: Problems, good: dict) -> None:

@@ -1,0 +1,78 @@
+"""The Compose file as text: what to do first, then the file."""
+
+import io
+import ipaddress
+from collections.abc import Iterator
+from typing import Any
+
+from infra.compose.document import document
+from infra.plan.model import FleetPlan, Machine, SitePlan
+from infra.plan.site_plans import SITE_KEY
+
+DAYS = 825
+LINE = 120
+
+
+def render(plan: FleetPlan, site: SitePlan, machine: Machine) -> str:
+    """The file for one machine of a site, with the commands that make its secrets as its first comment."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = LINE
+    stream = io.StringIO()
+    yaml.dump(_literal(document(plan, site, machine)), stream)
+    return "\n".join(f"# {line}".rstrip() for line in _first(site, machine)) + "\n" + stream.getvalue()
+
+
+def _first(site: SitePlan, machine: Machine) -> Iterator[str]:
+    yield f"Machine {machine.name} of site {site.name}: written by `fleet compose`, never edited."
+    yield ""
+    yield "Nothing secret stands here. Once, in the folder of this file:"
+    yield from (f"  {line}" for line in commands(site, machine))
+    yield ""
+    yield "Then, and after each start of the machine (docs/sites.md has the unit for systemd):"
+    yield "  docker compose up --detach --remove-orphans"
+
+
+def commands(site: SitePlan, machine: Machine) -> list[str]:
+    """What makes the secrets that the file mounts, in a folder that nobody else reads."""
+    main = site.machines[0]
+    if machine != main:
+        return [f"scp -r {main.name}:FOLDER/secrets .   # the certificate and the keys of the site"]
+    lines = ["umask 022", "mkdir -p -m 0700 secrets && mkdir -p secrets/tls secrets/keys secrets/tokens"]
+    if machine.tls:
+        names = ",".join(map(_alternative, site.hosts))
+        lines.append(
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {DAYS} "
+            f"-subj /CN={site.hosts[0]} "
+            f"-addext subjectAltName={names} -keyout secrets/tls/tls.key -out secrets/tls/tls.crt "
+            "&& chmod 0444 secrets/tls/tls.key"
+        )
+    for name in dict.fromkeys(key for one in site.machines for key in one.door.keys):
+        lines += [
+            f"openssl rand -hex 24 > secrets/key-{name}",
+            f"tr -d '\\n' < secrets/key-{name} | sha256sum | cut -c 1-64 > secrets/keys/{name}",
+        ]
+    for name in machine.tokens:
+        own = f"cp secrets/key-{SITE_KEY} secrets/tokens/{name}"
+        lines.append(own if name == site.name else f"cp FILE secrets/tokens/{name}   # the token of site {name}")
+    return lines
+
+
+def _alternative(host: str) -> str:
+    try:
+        return f"IP:{ipaddress.ip_address(host)}"
+    except ValueError:
+        return f"DNS:{host}"
+
+
+def _literal(value: Any) -> Any:
+    """Text of several lines as a block, so that scripts and maps can be read."""
+    from ruamel.yaml.scalarstring import LiteralScalarString
+
+    if isinstance(value, str) and "\n" in value:
+        return LiteralScalarString(value)
+    if isinstance(value, dict):
+        return {key: _literal(inner) for key, inner in value.items()}
+    return [_literal(inner) for inner in value] if isinstance(value, list) else value

@@ -1,0 +1,183 @@
+"""A Docker site: its Compose file is one, and its very commands serve a chat behind TLS and a key."""
+
+import http.client
+import importlib.util
+import json
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from infra.compose import render
+from infra.compose.text import commands
+from infra.plan import build
+from infra.plan.model import FleetPlan
+from tests.router.composed import Composed, parsed
+from tests.router.door import wait_until
+
+RIG: dict[str, Any] = {
+    "gke": {"location": "us-central1-c"},
+    "pools": {"t4": {"gpu": "t4"}, "k80": {"gpu": "k80", "site": "rig"}, "m60": {"gpu": "m60", "site": "rig"}},
+    "models": {"llama3.2:3b": ["k80", "t4"], "gemma3:4b": ["m60"]},
+    "aliases": {"small": "llama3.2:3b"},
+    "sites": {
+        "rig": {
+            "docker": {},
+            "url": "https://localhost:8443",
+            "nodes": {"pc": {"gpus": {"k80": [0, 1], "m60": [2, 3]}, "memory": "64Gi", "disk": "400Gi"}},
+        }
+    },
+}
+CARDS = {"ollama-k80": "Tesla K80", "ollama-m60": "Tesla M60"}
+
+
+def plan(fleet: Any) -> FleetPlan:
+    found = build.decide(fleet, stack="dev", project="example-project")
+    assert not [problem for problem in found.problems if problem.severity == "error"], found.problems
+    return found
+
+
+def compose(fleet: Any, site: str = "rig", machine: int = 0) -> str:
+    found = plan(fleet)
+    return render(found, found.site(site), found.site(site).machines[machine])
+
+
+@pytest.fixture(scope="module")
+def schema() -> Draft202012Validator:
+    """The Compose specification's own, as check-jsonschema ships it."""
+    package = importlib.util.find_spec("check_jsonschema")
+    if package is None or package.origin is None:
+        pytest.skip("Compose schema left out: `pip install check-jsonschema==0.39.0` brings it")
+    file = Path(package.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    return Draft202012Validator(json.loads(file.read_text()))
+
+
+@pytest.fixture(scope="module")
+def rig(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
+    """A machine with a K80 and an M60, set up by its own file and the commands in it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on PATH, which makes the site's certificate")
+    folder = tmp_path_factory.mktemp("rig")
+    found = plan(RIG)
+    site = found.site("rig")
+    script = "\n".join(["set -e", *commands(site, site.machines[0])])
+    subprocess.run(["sh", "-c", script], cwd=folder, check=True, capture_output=True, timeout=30)
+    composed = Composed(render(found, site, site.machines[0]), folder, envoy, CARDS)
+    try:
+        composed.up()
+        wait_until(lambda: chat(composed, "llama3.2:3b")[0] == 200, 30, "the site serves")
+        yield composed
+    finally:
+        composed.down()
+
+
+def chat(rig: Composed, model: str, key: str | None = None) -> tuple[int, dict[str, str], Any]:
+    """One chat at the site's own door."""
+    context = ssl.create_default_context(cafile=rig.folder / "secrets/tls/tls.crt")
+    connection = http.client.HTTPSConnection("localhost", rig.port, context=context, timeout=20)
+    key = (rig.folder / "secrets/key-fleet").read_text().strip() if key is None else key
+    body = json.dumps({"model": model, "stream": False, "messages": [{"role": "user", "content": "hello"}]})
+    try:
+        connection.request("POST", "/api/chat", body, {"authorization": f"Bearer {key}"})
+        answer = connection.getresponse()
+        headers = {name.lower(): value for name, value in answer.getheaders()}
+        return answer.status, headers, json.loads(answer.read())
+    except OSError:
+        return 0, {}, None
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        RIG,
+        {**RIG, "pools": {**RIG["pools"], "m60": {"gpu": "none", "site": "rig"}}},
+        {**RIG, "sites": {"rig": {**RIG["sites"]["rig"], "url": "http://rig.lan:8080"}}},
+        {
+            "pools": {"k80": {"gpu": "k80", "site": "home", "replicas": 2}},
+            "models": {"llama3.2:3b": ["k80"], "own": {"pools": ["k80"], "modelfile": "FROM llama3.2:3b\nSYSTEM $x\n"}},
+            "sites": {"home": {"docker": {}, "nodes": {"pc": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"}}}},
+            "router": {"site": "home", "auth": "none"},
+        },
+    ],
+    ids=["mixed cards", "a CPU pool", "plain HTTP in a VPN", "home alone"],
+)
+def test_the_file_is_a_compose_file(fleet: Any, schema: Draft202012Validator) -> None:
+    text = compose(fleet, next(iter(fleet["sites"])))
+    document = parsed(text)
+    schema.validate(document)
+    for service in document["services"].values():
+        assert set(service.get("depends_on", {})) <= set(document["services"])
+        assert {one["source"] for one in service.get("configs", ())} <= set(document["configs"])
+        named = {one.partition(":")[0] for one in service.get("volumes", ()) if isinstance(one, str)}
+        assert named <= set(document["volumes"])
+    assert "restart: no\n" not in text, "YAML 1.1 would read it as false"
+
+
+def test_each_server_has_its_own_gpus_and_a_k80_the_devices_of_unified_memory() -> None:
+    services = parsed(compose(RIG))["services"]
+    reserved = {
+        name: services[name]["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for name in CARDS
+    }
+    assert reserved == {"ollama-k80": ["0"], "ollama-m60": ["2"]}
+    assert services["ollama-k80"]["devices"] == [
+        "/dev/nvidia-uvm:/dev/nvidia-uvm",
+        "/dev/nvidia-uvm-tools:/dev/nvidia-uvm-tools",
+    ]
+    assert not [name for name in CARDS if "ports" in services[name]], "Ollama asks for no key"
+
+
+def test_two_replicas_have_a_service_and_a_gpu_each_and_share_their_models() -> None:
+    fleet = {**RIG, "pools": {**RIG["pools"], "k80": {"gpu": "k80", "site": "rig", "replicas": 2}}}
+    services = parsed(compose(fleet))["services"]
+    both = [services["ollama-k80-1"], services["ollama-k80-2"]]
+    assert [one["deploy"]["resources"]["reservations"]["devices"][0]["device_ids"] for one in both] == [["0"], ["1"]]
+    assert {one["networks"]["default"]["aliases"][0] for one in both} == {"ollama-k80"}
+    assert all("models-k80:/ollama/models" in one["volumes"] for one in both)
+
+
+def test_nothing_secret_stands_in_the_file(rig: Composed) -> None:
+    text = compose(RIG)
+    for file in (rig.folder / "secrets").rglob("*"):
+        assert not file.is_file() or file.read_text().strip() not in text, file.name
+    assert (rig.folder / "secrets").stat().st_mode & 0o077 == 0
+
+
+def test_a_chat_at_the_sites_door_is_answered_by_the_pool_of_its_model(rig: Composed) -> None:
+    for model, pool in (("llama3.2:3b", "k80"), ("small", "k80"), ("gemma3:4b", "m60")):
+        status, headers, answer = chat(rig, model)
+        assert (status, headers["x-fleet-pool"], answer["model"]) == (200, pool, model)
+    assert chat(rig, "qwen3:32b")[0] == 404
+
+
+@pytest.mark.parametrize("key", ["", "wrong", "0" * 48])
+def test_without_the_sites_token_nobody_is_served(rig: Composed, key: str) -> None:
+    assert chat(rig, "llama3.2:3b", key)[0] == 401
+
+
+def test_the_health_check_of_a_server_passes_once_its_models_run_on_the_gpu(rig: Composed) -> None:
+    for name in CARDS:
+        rig.wait_healthy(name)
+
+
+def test_a_server_with_another_driver_than_planned_does_not_start(rig: Composed) -> None:
+    smi = rig.folder / "bin/ollama-m60/nvidia-smi"
+    before = smi.read_text()
+    rig.stop("ollama-m60")
+    smi.write_text(before.replace("470.256.02", "390.157"))
+    try:
+        rig.start("ollama-m60")
+        wait_until(lambda: "driver 390.157 is loaded, planned: driver 470" in rig.log("ollama-m60"), 10)
+        assert chat(rig, "gemma3:4b")[0] == 503
+        assert chat(rig, "llama3.2:3b")[0] == 200
+    finally:
+        smi.write_text(before)
+        rig.stop("ollama-m60")
+        rig.start("ollama-m60")
+    wait_until(lambda: chat(rig, "gemma3:4b")[0] == 200, 20, "the server is back")
