@@ -40,11 +40,10 @@ from components import labels
 from components.router_pod import pod
 from infra.names import fingerprint
 from infra.plan.model import RouterPlan
-from infra.plan.naming import ROUTER, ROUTES
+from infra.plan.naming import ROUTER, ROUTER_METRICS, ROUTES
 from router import facts, maps, rules
 from router.program import program
 
-METRICS = "ollama-router-metrics"
 SERVICE_PORT = 80
 TLS_PORT = 443
 
@@ -55,6 +54,7 @@ class RouterArgs:
 
     plan: RouterPlan
     namespace: pulumi.Input[str]
+    priority_class: pulumi.Input[str]
     address: pulumi.Input[str] | None = None
     """Reserved for a public door."""
 
@@ -110,6 +110,7 @@ class Router(pulumi.ComponentResource):
                     spec=pod(
                         plan,
                         account=account.metadata.name,
+                        priority_class=args.priority_class,
                         program=its_program.metadata.name,
                         routes=routes.metadata.name,
                     ),
@@ -146,7 +147,7 @@ class Router(pulumi.ComponentResource):
         )
         Service(
             f"{name}-metrics-service",
-            metadata=metadata(METRICS),
+            metadata=metadata(ROUTER_METRICS),
             spec=ServiceSpecArgs(
                 # headless, and with routers that are not ready: what a draining one still answers counts too
                 cluster_ip="None",

@@ -23,7 +23,7 @@ from router.deciding import decide
 from router.draining import drain
 from router.envoy import Setup, follow, start
 from router.maps import Maps
-from router.metrics import in_flight, metrics
+from router.metrics import POOLS, in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
 from router.routes import LISTS
@@ -115,7 +115,7 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
             ("GET", "/readyz"): lambda: _plain(good=control.status.ready),
             ("GET", "/livez"): lambda: _plain(good=control.alive),
             ("GET", "/metrics"): lambda: metrics(control.status, admin),
-            ("GET", "/metrics/pools"): lambda: in_flight(control.pools, admin),
+            ("GET", POOLS): lambda: in_flight(control.pools, admin),
         },
     )
     polling = threading.Thread(target=poller.run, args=(stop,), daemon=True)

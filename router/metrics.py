@@ -11,6 +11,9 @@ from router.web import Reply
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
+POOLS = "/metrics/pools"
+IN_FLIGHT = "ollama_fleet_pool_requests_in_flight"
+
 OF_ENVOY = (
     rf"^{PREFIX}\.|^http\.door\.downstream_(rq|cx)_(active|total|[0-9]xx)|^server\.(memory_allocated|uptime)$"
     r"|^cluster\.[^>]*\.(upstream_rq_(active|pending_active|retry|timeout)|membership_(healthy|total))$"
@@ -49,9 +52,8 @@ def in_flight(pools: Sequence[str], admin: Admin) -> Reply:
         found = admin.numbers(r"cluster\.[^>]*\.upstream_rq_(pending_)?active")
     except UnreachableError as error:
         return Reply(status=503, kind=TEXT, text=f"# {error}\n")
-    name = "ollama_fleet_pool_requests_in_flight"
-    lines = [f"# HELP {name} requests under way at a pool", f"# TYPE {name} gauge"]
-    lines += [f'{name}{{pool="{pool}"}} {_active(pool, found.items())}' for pool in pools]
+    lines = [f"# HELP {IN_FLIGHT} requests under way at a pool", f"# TYPE {IN_FLIGHT} gauge"]
+    lines += [f'{IN_FLIGHT}{{pool="{pool}"}} {_active(pool, found.items())}' for pool in pools]
     return Reply(kind=TEXT, text="\n".join(lines) + "\n")
 
 

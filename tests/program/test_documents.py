@@ -1,6 +1,7 @@
 """`fleet resources` and `fleet manifests`: the same to the byte, applicable, and valid to Kubernetes' own schema."""
 
 import json
+import os
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+import tools
 from infra.__main__ import main
 from infra.commands.manifests import PLACEHOLDER, objects, render
 from infra.recorder import Secret
 from tests.program.conftest import STACKS
 from tests.program.programs import EXAMPLES, ROOT, Program
+from tests.program.rules.view import RELEASE
 
 KUBERNETES = "1.34"
 IN_CLUSTER = [name for name in STACKS if name not in ("home", "endpoints")]
@@ -50,6 +53,9 @@ def test_resources_tell_parent_provider_options_and_inputs_of_each(dev: Program)
         assert {"urn", "type", "name", "parent", "custom", "provider", "options", "inputs"} <= set(one)
 
 
+NO_KEDA = "KEDA's definition is not here; `make tools` brings it"
+
+
 @pytest.mark.parametrize("command", ["resources", "manifests"])
 def test_a_plan_with_errors_has_neither(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "Pulumi.broken.yaml").write_text("config: {ollama-fleet:fleet: {pools: {a: {gpu: t5}}}}\n")
@@ -63,7 +69,7 @@ def test_a_plan_with_errors_has_neither(command: str, tmp_path: Path, capsys: py
 def test_manifests_parse_as_the_objects_that_were_registered(stack: str, program_of: Any) -> None:
     recording = program_of(stack).known
     parsed = list(YAML(typ="safe", pure=True).load_all(render(recording)))
-    registered = [one for one in recording.resources if one.type.startswith("kubernetes:")]
+    registered = [one for one in recording.resources if one.type.startswith("kubernetes:") and one.type != RELEASE]
     assert len(parsed) == len(registered)
     assert json.dumps(parsed, sort_keys=True) == json.dumps(objects(recording), sort_keys=True)
 
@@ -73,7 +79,7 @@ def test_manifests_can_be_applied_from_top_to_bottom(stack: str, program_of: Any
     there: set[tuple[str, str, str]] = set()
     for one in objects(program_of(stack).known):
         namespace = one["metadata"].get("namespace", "")
-        assert one["kind"] == "Namespace" or ("Namespace", "", namespace) in there
+        assert one["kind"] in ("Namespace", "PriorityClass") or ("Namespace", "", namespace) in there
         spec = one.get("spec", {}).get("template", {}).get("spec", {})
         needs = [
             ("ConfigMap", volume["configMap"]["name"])
@@ -87,6 +93,8 @@ def test_manifests_can_be_applied_from_top_to_bottom(stack: str, program_of: Any
         ]
         if "serviceAccountName" in spec:
             needs.append(("ServiceAccount", spec["serviceAccountName"]))
+        if "priorityClassName" in spec and one["kind"] == "Deployment":
+            assert ("PriorityClass", "", spec["priorityClassName"]) in there
         for kind, name in needs:
             assert (kind, namespace, name) in there
         if one["kind"] == "DaemonSet":
@@ -114,6 +122,10 @@ def test_a_fleet_at_home_has_no_manifests(capsys: pytest.CaptureFixture[str]) ->
 def _validator(kind: str, version: str) -> Any:
     """The strict schema of kubernetes-validate for one kind; its own `validate` reads all definitions every time."""
     import jsonschema
+
+    if kind == "ScaledObject":
+        return jsonschema.Draft202012Validator(keda_schema())
+
     from kubernetes_validate import utils
     from referencing import Registry
 
@@ -123,6 +135,44 @@ def _validator(kind: str, version: str) -> Any:
     schema = utils.schema_contents(f"{_folder()}/{name}.json", KUBERNETES)
     registry: Any = _definitions() @ Registry()
     return jsonschema.Draft202012Validator(schema, registry=registry)
+
+
+def keda_schema() -> Any:
+    """That of KEDA's own definition; what it does not know is refused, as under strict validation."""
+    found = tools.find_file("keda-scaled-object")
+    if found is None:
+        if os.environ.get("OLLAMA_FLEET_REQUIRE_TIERS") == "1":
+            pytest.fail(NO_KEDA, pytrace=False)
+        pytest.skip(NO_KEDA)
+    (version,) = YAML(typ="safe", pure=True).load(found.read_text())["spec"]["versions"]
+    schema = strict(version["schema"]["openAPIV3Schema"])
+    return {**schema, "properties": {**schema["properties"], "metadata": {"type": "object"}}}
+
+
+def strict(schema: Any) -> Any:
+    """A schema whose objects have no properties but those that it names."""
+    if isinstance(schema, list):
+        return [strict(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {} if "properties" not in schema or schema.get("type") != "object" else {"additionalProperties": False}
+    return {**closed, **{key: strict(value) for key, value in schema.items()}}
+
+
+def test_kedas_schema_refuses_a_field_that_it_does_not_have(dev: Program) -> None:
+    pytest.importorskip("jsonschema", reason="make test installs it")
+    (scaled, *_) = (one for one in objects(dev.known) if one["kind"] == "ScaledObject")
+    broken: list[dict[str, Any]] = [{"pollInterval": 5}, {"minReplicaCount": "0"}, {"triggers": [{"metadata": {}}]}]
+    for change in broken:
+        wrong = {**scaled, "spec": {**scaled["spec"], **change}}
+        assert list(_validator("ScaledObject", scaled["apiVersion"]).iter_errors(wrong)), change
+    assert not list(_validator("ScaledObject", scaled["apiVersion"]).iter_errors(scaled))
+
+
+def test_manifests_tell_how_keda_comes(dev: Program, program_of: Any) -> None:
+    first = render(dev.known).splitlines()[0]
+    assert first.startswith("# helm upgrade --install keda keda --repo https://kedacore.github.io/charts --version ")
+    assert "helm" not in render(program_of("four-gpus").known)
 
 
 def _folder() -> str:
