@@ -28,6 +28,7 @@ from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
 from router.routes import LISTS
 from router.rules import RuleFiles
+from router.wakes import Wakes
 from router.web import Reply, Web
 
 ANSWER_SECONDS = 5.0
@@ -90,7 +91,8 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
     admin = Admin(port=setup.admin_port)
     poller = Poller(setup.certificates, period=options.period)
     publisher = Publisher(Path(setup.directory), admin, kept_for=options.kept_for)
-    control = Control(setup, maps, rules, poller, publisher)
+    wakes = Wakes(admin)
+    control = Control(setup, maps, rules, poller, publisher, wakes)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -115,7 +117,7 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
             ("GET", "/readyz"): lambda: _plain(good=control.status.ready),
             ("GET", "/livez"): lambda: _plain(good=control.alive),
             ("GET", "/metrics"): lambda: metrics(control.status, admin),
-            ("GET", POOLS): lambda: in_flight(control.pools, admin),
+            ("GET", POOLS): lambda: in_flight(control.pools, wakes.wanted, admin),
         },
     )
     polling = threading.Thread(target=poller.run, args=(stop,), daemon=True)

@@ -1,11 +1,13 @@
 """What Prometheus and the autoscaler read."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from router.admin import Admin, UnreachableError
 from router.control import Status
 from router.observing import PREFIX
+from router.routing import HELD
 from router.spilling import ROOM
 from router.web import Reply
 
@@ -36,30 +38,48 @@ def metrics(status: Status, admin: Admin) -> Reply:
         ("envoy_follows", "gauge", "0 when Envoy has not taken the map", not status.trouble),
         ("draining", "gauge", "1 when this router leaves", status.draining),
     ]
-    own = "".join(_lines(figure) for figure in figures)
+    own = "".join([*(_lines(figure) for figure in figures), *_waking(status)])
     try:
         return Reply(kind=TEXT, text=own + admin.prometheus(OF_ENVOY))
     except UnreachableError:
         return Reply(kind=TEXT, text=own)
 
 
-def in_flight(pools: Sequence[str], admin: Admin) -> Reply:
+def in_flight(pools: Sequence[str], wanted: AbstractSet[str], admin: Admin) -> Reply:
     """The requests under way by pool, of this router: what an autoscaler adds up over all routers.
 
-    A pool without one reads 0. 503 while Envoy does not answer: an error is seen, a false 0 would scale down.
+    Those that wait for a sleeping pool are under way, and a pool that is `wanted` has one more. A pool without any
+    reads 0. 503 while Envoy does not answer: an error is seen, a false 0 would scale down.
     """
     try:
         found = admin.numbers(r"cluster\.[^>]*\.upstream_rq_(pending_)?active")
     except UnreachableError as error:
         return Reply(status=503, kind=TEXT, text=f"# {error}\n")
     lines = [f"# HELP {IN_FLIGHT} requests under way at a pool", f"# TYPE {IN_FLIGHT} gauge"]
-    lines += [f'{IN_FLIGHT}{{pool="{pool}"}} {_active(pool, found.items())}' for pool in pools]
+    lines += [f'{IN_FLIGHT}{{pool="{pool}"}} {_active(pool, found.items()) + (pool in wanted)}' for pool in pools]
     return Reply(kind=TEXT, text="\n".join(lines) + "\n")
 
 
 def _active(pool: str, found: Iterable[tuple[str, int]]) -> int:
-    own = re.compile(rf"cluster\.{re.escape(pool)}({re.escape(ROOM)})?\.upstream_rq_(pending_)?active")
+    own = re.compile(
+        rf"cluster\.{re.escape(pool)}({re.escape(ROOM)}|{re.escape(HELD)})?\.upstream_rq_(pending_)?active"
+    )
     return sum(value for name, value in found if own.fullmatch(name))
+
+
+def _waking(status: Status) -> Iterator[str]:
+    """Of the pools that are on their way."""
+    for name, meaning, values in (
+        ("waiting", "requests held until a sleeping pool is up", {p: one.waiting for p, one in status.waking.items()}),
+        (
+            "seconds_left",
+            "until a pool that wakes usually is up",
+            {p: one.seconds_left for p, one in status.waking.items()},
+        ),
+    ):
+        full = f"ollama_fleet_pool_waking_{name}"
+        yield f"# HELP {full} {meaning}\n# TYPE {full} gauge\n"
+        yield from (f'{full}{{pool="{pool}"}} {value}\n' for pool, value in values.items())
 
 
 def _lines(figure: Figure) -> str:
