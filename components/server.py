@@ -141,7 +141,7 @@ class Server(pulumi.ComponentResource):
         patience = pool.pull_deadline + pool.startup_threshold * STARTUP_PERIOD + NODE_START_SECONDS
         self.deployment = Deployment(
             f"{name}-deployment",
-            metadata=metadata(workload),
+            metadata=_owned(metadata(workload), pool),
             spec=DeploymentSpecArgs(
                 replicas=_first_replicas(pool),
                 selector=LabelSelectorArgs(match_labels=own),
@@ -172,6 +172,13 @@ class Server(pulumi.ComponentResource):
             ),
         )
         self.register_outputs({"deployment": self.deployment.metadata.name, "service": self.service.metadata.name})
+
+
+def _owned(metadata: ObjectMetaArgs, pool: PoolPlan) -> ObjectMetaArgs:
+    """A fixed number is the program's: also after an autoscaler, or `fleet pause`, has set another one."""
+    if not pool.replicas.scales:
+        metadata.annotations = {"pulumi.com/patchForce": "true"}
+    return metadata
 
 
 def _first_replicas(pool: PoolPlan) -> int | None:

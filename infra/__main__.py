@@ -19,6 +19,8 @@ COMMANDS = (
     "preflight",
     "preview",
     "up",
+    "pause",
+    "resume",
     "destroy",
 )
 

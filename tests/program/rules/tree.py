@@ -209,6 +209,9 @@ def a_number_that_an_autoscaler_owns_is_0_at_creation_or_not_given_and_then_left
         wanted = None if pool.replicas.scales and pool.replicas.min else pool.replicas.min
         if replicas != wanted:
             yield f"{pod.name} has {replicas} replicas, not {wanted}"
+        annotations = (pod.owner.inputs.get("metadata") or {}).get("annotations") or {}
+        if (annotations.get("pulumi.com/patchForce") == "true") == pool.replicas.scales:
+            yield f"{pod.name} is annotated with {annotations}: a number of ours is set back, another's is left alone"
         ignored = ("spec.replicas",) if pool.replicas.scales else ()
         if pod.owner.ignore_changes != ignored:
             yield f"{pod.name} ignores changes of {pod.owner.ignore_changes}"
