@@ -17,8 +17,9 @@ class FleetArgs:
 
 
 class Fleet(pulumi.ComponentResource):
-    """`ollama-fleet:components:Fleet`: cluster, namespaces, and for each pool on GKE a NodePool, a Driver and a Server;
-    one Router for all, with its ApiKeys; Monitoring, LoadTest and Chat where the file asks for them.
+    """`ollama-fleet:components:Fleet`: cluster, namespaces, and for each pool on GKE a NodePool, a Driver, a Server and
+    a Scaler; one Router for all, with its ApiKeys; Keda where it scales; Monitoring, LoadTest and Chat where the file
+    asks for them.
 
     Without `gke` in the file nothing is made: what stands at sites is set up there.
     """

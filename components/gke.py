@@ -1,4 +1,5 @@
-"""What the fleet has on GKE: cluster, namespaces, a NodePool, a Driver and a Server for each pool, and the Router."""
+"""What the fleet has on GKE: cluster, namespaces, Router and KEDA; a NodePool, a Driver, a Server and a Scaler for each
+pool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,23 +16,28 @@ from pulumi_kubernetes.core.v1 import (
     ScopeSelectorArgs,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
+from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
 from components import labels
 from components.api_keys import ApiKeys, ApiKeysArgs
 from components.chat import Chat, ChatArgs
 from components.cluster import Cluster, ClusterArgs
 from components.driver import Driver, DriverArgs
+from components.keda import Keda, KedaArgs
 from components.load_test import LoadTest, LoadTestArgs
 from components.monitoring import Monitoring, MonitoringArgs, annotations
 from components.node_pool import NodePool, NodePoolArgs
-from components.router import METRICS, Router, RouterArgs
+from components.router import Router, RouterArgs
+from components.scaler import Scaler, ScalerArgs
 from components.server import Server, ServerArgs
 from infra.plan import door
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
-from infra.plan.naming import PREPARE
+from infra.plan.naming import PREPARE, ROUTER_METRICS
 from prepare.definitions import scripts, scripts_hash
 
 MOST_DRIVER_PODS = "1000"
+PRIORITY = 1_000_000
+"""Over every pod without a priority, as the servers are, and far below the system's own 2,000,000,000."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +86,29 @@ def build(
             ApiKeysArgs(names=plan.router.keys, given=api_keys, namespace=namespace.metadata.name),
             opts=component,
         )
+    priority = PriorityClass(
+        f"{name}-priority",
+        metadata=ObjectMetaArgs(name=plan.router.priority_class, labels=labels.MANAGED_BY),
+        value=PRIORITY,
+        global_default=False,
+        description="What every pool of the fleet needs: its door, and what scales it",
+        opts=inside,
+    )
     # before the servers, which read its map
     router = Router(
         f"{name}-router",
         RouterArgs(
             plan=plan.router,
             namespace=namespace.metadata.name,
+            priority_class=priority.metadata.name,
             address=_address(fleet, f"{name}-router-address", plan, planned, cluster),
             metrics_annotations=annotations(plan.monitoring, plan.router.metrics_port),
         ),
         opts=component,
     )
+    keda = None
+    if plan.keda is not None:
+        keda = Keda(f"{name}-keda", KedaArgs(plan=plan.keda, priority_class=priority.metadata.name), opts=component)
     in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
     with_driver = [pool for pool in in_cluster if pool.driver.mode in ("installer", "gke")]
     drivers = _driver_namespace(name, planned, inside) if with_driver else None
@@ -102,7 +120,7 @@ def build(
                 DriverArgs(pool=pool, namespace=drivers.namespace.metadata.name, after=[node_pool, drivers.quota]),
                 opts=component,
             )
-        Server(
+        server = Server(
             f"{pool.name}-server",
             ServerArgs(
                 pool=pool,
@@ -114,6 +132,18 @@ def build(
             ),
             opts=component,
         )
+        if pool.replicas.scales and pool.scaling.by != "fixed":
+            Scaler(
+                f"{pool.name}-scaler",
+                ScalerArgs(
+                    pool=pool,
+                    namespace=namespace.metadata.name,
+                    deployment=server.deployment.metadata.apply(lambda its: str(its.name)),
+                    metrics_port=plan.router.metrics_port,
+                    after=[keda] if keda else [],
+                ),
+                opts=component,
+            )
     beside = _Beside(namespace=namespace, cluster=cluster, router=router, keys=None if keys is None else keys.keys)
     chat = _clients(fleet, name, plan, planned, beside, component)
     return Built(
@@ -151,7 +181,7 @@ def _clients(
     if plan.monitoring is not None:
         Monitoring(f"{name}-monitoring", MonitoringArgs(plan=plan.monitoring, namespace=here), opts=component)
     if plan.load_test is not None:
-        metrics = pulumi.Output.concat(f"http://{METRICS}.", here, f":{plan.router.metrics_port}/metrics")
+        metrics = pulumi.Output.concat(f"http://{ROUTER_METRICS}.", here, f":{plan.router.metrics_port}/metrics")
         LoadTest(
             f"{name}-load-test",
             LoadTestArgs(

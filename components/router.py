@@ -41,11 +41,10 @@ from components import labels
 from components.router_pod import pod
 from infra.names import fingerprint
 from infra.plan.model import RouterPlan
-from infra.plan.naming import ROUTER, ROUTES
+from infra.plan.naming import ROUTER, ROUTER_METRICS, ROUTES
 from router import facts, maps, rules
 from router.program import program
 
-METRICS = "ollama-router-metrics"
 SERVICE_PORT = 80
 TLS_PORT = 443
 
@@ -56,6 +55,7 @@ class RouterArgs:
 
     plan: RouterPlan
     namespace: pulumi.Input[str]
+    priority_class: pulumi.Input[str]
     address: pulumi.Input[str] | None = None
     """Reserved for a public door."""
     metrics_annotations: Mapping[str, str] = field(default_factory=dict)
@@ -113,6 +113,7 @@ class Router(pulumi.ComponentResource):
                     spec=pod(
                         plan,
                         account=account.metadata.name,
+                        priority_class=args.priority_class,
                         program=its_program.metadata.name,
                         routes=routes.metadata.name,
                     ),
@@ -147,7 +148,7 @@ class Router(pulumi.ComponentResource):
         self.service = Service(
             f"{name}-service", metadata=service_metadata, spec=_service(plan, own, args.address), opts=child
         )
-        of_metrics = metadata(METRICS)
+        of_metrics = metadata(ROUTER_METRICS)
         if args.metrics_annotations:
             of_metrics.annotations = args.metrics_annotations
         Service(

@@ -47,11 +47,17 @@ TO_STOP = 15
 
 
 def pod(
-    plan: RouterPlan, *, account: pulumi.Input[str], program: pulumi.Input[str], routes: pulumi.Input[str]
+    plan: RouterPlan,
+    *,
+    account: pulumi.Input[str],
+    priority_class: pulumi.Input[str],
+    program: pulumi.Input[str],
+    routes: pulumi.Input[str],
 ) -> PodSpecArgs:
-    """The pod, with the names of its ServiceAccount and of the ConfigMaps of the program and of the map."""
+    """The pod, with the names of its ServiceAccount, priority, and ConfigMaps of the program and of the map."""
     return PodSpecArgs(
         service_account_name=account,
+        priority_class_name=priority_class,
         automount_service_account_token=False,
         enable_service_links=False,
         termination_grace_period_seconds=plan.leave_seconds + plan.drain_limit + TO_STOP,

@@ -141,9 +141,9 @@ class Server(pulumi.ComponentResource):
         patience = pool.pull_deadline + pool.startup_threshold * STARTUP_PERIOD + NODE_START_SECONDS
         self.deployment = Deployment(
             f"{name}-deployment",
-            metadata=metadata(workload),
+            metadata=_owned(metadata(workload), pool),
             spec=DeploymentSpecArgs(
-                replicas=pool.replicas.min,
+                replicas=_first_replicas(pool),
                 selector=LabelSelectorArgs(match_labels=own),
                 # there is no spare GPU for a surge: with one the rollout would wait for ever
                 strategy=DeploymentStrategyArgs(
@@ -166,13 +166,25 @@ class Server(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
-                # An autoscaler owns the number from then on. Left out, the API server would make it 1: a pool of three
-                # that gets a range would lose two replicas, and one that sleeps would call a node at its first `up`.
+                # an autoscaler owns the number from then on; a pool of three that gets a range keeps its three
                 ignore_changes=["spec.replicas"] if pool.replicas.scales else None,
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{patience}s", update=f"{patience}s"),
             ),
         )
         self.register_outputs({"deployment": self.deployment.metadata.name, "service": self.service.metadata.name})
+
+
+def _owned(metadata: ObjectMetaArgs, pool: PoolPlan) -> ObjectMetaArgs:
+    """A fixed number is the program's: also after an autoscaler, or `fleet pause`, has set another one."""
+    if not pool.replicas.scales:
+        metadata.annotations = {"pulumi.com/patchForce": "true"}
+    return metadata
+
+
+def _first_replicas(pool: PoolPlan) -> int | None:
+    """None where an autoscaler has the say from the first pod on; one that sleeps must call no node at its first `up`,
+    and what is left out becomes 1."""
+    return pool.replicas.min if pool.sleeps or not pool.replicas.scales else None
 
 
 def _volume(name: str, pool: PoolPlan, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions) -> PersistentVolumeClaim:

@@ -21,6 +21,8 @@ COMMANDS = (
     "preflight",
     "preview",
     "up",
+    "pause",
+    "resume",
     "destroy",
 )
 

@@ -23,12 +23,13 @@ from router.deciding import decide
 from router.draining import drain
 from router.envoy import Setup, follow, start
 from router.maps import Maps
-from router.metrics import in_flight, metrics
+from router.metrics import POOLS, in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
 from router.routes import LISTS, STATUS
 from router.rules import RuleFiles
 from router.status import Overview
+from router.wakes import Wakes
 from router.web import Reply, Web
 
 ANSWER_SECONDS = 5.0
@@ -91,7 +92,8 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
     admin = Admin(port=setup.admin_port)
     poller = Poller(setup.certificates, period=options.period)
     publisher = Publisher(Path(setup.directory), admin, kept_for=options.kept_for)
-    control = Control(setup, maps, rules, poller, publisher)
+    wakes = Wakes(admin)
+    control = Control(setup, maps, rules, poller, publisher, wakes)
     overview = Overview(control, admin)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,8 +122,8 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
         {
             ("GET", "/readyz"): lambda: _plain(good=control.status.ready),
             ("GET", "/livez"): lambda: _plain(good=control.alive),
-            ("GET", "/metrics"): lambda: metrics(control.status, control.pools, poller.seen, admin),
-            ("GET", "/metrics/pools"): lambda: in_flight(control.pools, admin),
+            ("GET", "/metrics"): lambda: metrics(control.status, control.pools, poller.seen, wakes.wanted, admin),
+            ("GET", POOLS): lambda: in_flight(control.pools, wakes.wanted, admin),
         },
     )
     polling = threading.Thread(target=poller.run, args=(stop,), daemon=True)

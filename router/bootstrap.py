@@ -3,10 +3,10 @@
 from router import body, certificate, keys, origins
 from router.clusters import CONNECTION_BUFFER, beside
 from router.extension import Config, extension
+from router.loopback import listener
 from router.observing import access_logs
 from router.replies import local_replies
 from router.routes import MOST_SILENT
-from router.spilling import listener
 from router.web import NAME_HEADER
 
 HEALTH = "/healthz"
@@ -39,6 +39,8 @@ def bootstrap(
                 {
                     "name": "door",
                     "address": _socket(address, port),
+                    # what a drain closes; the way to oneself stays open for who waits
+                    "traffic_direction": "INBOUND",
                     "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
                     "filter_chains": [
                         {

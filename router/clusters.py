@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from router import spilling
+from router import spilling, waking
 from router.extension import Config, extension, typed
-from router.routing import LACKING, THROUGH, Endpoint, Order, Pool, Table
+from router.routing import HELD, LACKING, NOW, THROUGH, Endpoint, Order, Pool, Table
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
@@ -36,6 +36,9 @@ pending than running requests reject bursts on a pool that has room."""
 RETRY_ROOM = 1_000
 """Envoy's default of 3 retries at a time lost 17 requests when a pool behind an aggregate fell away."""
 
+ALL_TO_THE_WELL = 100_000
+"""Per cent: a pool of a thousand servers still is whole with one of them."""
+
 IDLE_CONNECTION = "60s"
 CONNECTION_BUFFER = 64 * 1024
 """Bytes. The chain that reads a body raises it for that body alone."""
@@ -44,8 +47,9 @@ CONNECTION_BUFFER = 64 * 1024
 def clusters(table: Table, *, spill_port: int, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
     """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools."""
     return [
-        *(_pool(name, pool, certificates) for name, pool in sorted(table.pools.items())),
+        *(_awake(name, name, table, certificates) for name in sorted(table.pools)),
         *(cluster for name in sorted(table.rooms) for cluster in _spilling(name, table, certificates, spill_port)),
+        *(cluster for name in sorted(table.sleepers) for cluster in _sleeping(name, table, certificates, spill_port)),
         *(_order(table.cluster(order), table.members(order)) for order in table.all_orders if _is_chain(order, table)),
         _cluster(UNKNOWN_MODEL, type="STATIC"),
         _cluster(LACKING, type="STATIC"),
@@ -67,7 +71,7 @@ def _is_chain(order: Order, table: Table) -> bool:
     return len(table.members(order)) > 1
 
 
-def _pool(name: str, pool: Pool, certificates: str) -> Config:
+def _pool(name: str, pool: Pool, certificates: str, *, of: str = "") -> Config:
     cluster = _cluster(
         name,
         type="STRICT_DNS",
@@ -80,7 +84,7 @@ def _pool(name: str, pool: Pool, certificates: str) -> Config:
         ignore_health_on_host_removal=True,
         load_assignment={
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint) for endpoint in pool.endpoints]}],
+            "endpoints": [{"lb_endpoints": [_endpoint(of or name, endpoint) for endpoint in pool.endpoints]}],
         },
         health_checks=_health_checks(),
         outlier_detection=_outliers(),
@@ -106,6 +110,15 @@ def _choice() -> Config:
         # and a dead one is asked.
         "update_merge_window": "0s",
     }
+
+
+def _awake(cluster: str, name: str, table: Table, certificates: str) -> Config:
+    """The pool; one that may sleep has all the load as long as one of its servers is well: whoever were sent past it
+    would wait for it."""
+    found = _pool(cluster, table.pools[name], certificates, of=name)
+    if name in table.sleepers:
+        found["load_assignment"]["policy"] = {"overprovisioning_factor": ALL_TO_THE_WELL}
+    return found
 
 
 def _health_checks() -> list[Config]:
@@ -136,6 +149,35 @@ def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator
             "endpoints": [{"lb_endpoints": [spilling.endpoint(name, port)]}],
         },
         health_checks=_health_checks(),
+    )
+
+
+def _sleeping(name: str, table: Table, certificates: str, port: int) -> Iterator[Config]:
+    """The way on which requests wait for a pool, and what it leads to over the listener on loopback."""
+    sleeper = table.sleepers[name]
+    held = _loopback(name + HELD, name, name + waking.TRIED, port)
+    held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
+    yield held
+    yield _awake(name + waking.WOKEN, name, table, certificates)
+    yield _loopback(name + waking.ASLEEP, name, waking.endpoint_name(name, sleeper), port)
+    tried = _order(name + waking.TRIED, (name + waking.WOKEN, name + waking.ASLEEP))
+    # each of those who wait is at one try or another
+    tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
+    yield tried
+    if sleeper.fallback:
+        yield _loopback(name + NOW, name, name + NOW, port)
+
+
+def _loopback(name: str, pool: str, host: str, port: int) -> Config:
+    endpoint = {
+        "endpoint": {
+            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+            "hostname": host,
+        },
+        "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
+    }
+    return _cluster(
+        name, type="STATIC", load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
     )
 
 

@@ -16,6 +16,7 @@ from router.poll import Poller, Seen
 from router.publisher import TAKEN_WITHIN, LateError, Publisher, RefusedError
 from router.routing import RouteMap, Table
 from router.rules import Key, RuleFiles, Rules
+from router.wakes import Wakes, Waking
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at the mounted files: a few calls of stat."""
@@ -43,6 +44,8 @@ class Status:
     differing: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
     """Names that stand for different content on different replicas: name -> digest -> replicas."""
     draining: bool = False
+    waking: Mapping[str, Waking] = field(default_factory=dict)
+    """Pools that sleep and that somebody wants."""
 
     @property
     def ready(self) -> bool:
@@ -53,13 +56,16 @@ class Status:
 class Control:
     """Keeps Envoy on the last good map. One thread runs it; `status` may be read from any."""
 
-    def __init__(self, setup: Setup, maps: Maps, rules: RuleFiles, poller: Poller, publisher: Publisher) -> None:
+    def __init__(
+        self, setup: Setup, maps: Maps, rules: RuleFiles, poller: Poller, publisher: Publisher, wakes: Wakes
+    ) -> None:
         self._setup = setup
         self._maps = maps
         self._rules = rules
         self._certificate = Pair(setup.tls)
         self._poller = poller
         self._publisher = publisher
+        self._wakes = wakes
         self._wanted: tuple[Table, Rules, tuple[Resources, Resources]] | None = None
         self._lists: tuple[object, object, object, Lists] | None = None
         self._keys: tuple[object, object, Mapping[str, Key] | None] | None = None
@@ -85,7 +91,10 @@ class Control:
         fleet, rules = self._look(), self._rules.rules
         if fleet is None or rules is None:
             return
-        wanted = self._files(decide(fleet, self._maps.mounted.facts, self._poller.seen), rules.on(fleet))
+        table = decide(fleet, self._maps.mounted.facts, self._poller.seen)
+        self._wakes.look(table.sleepers, self._poller.seen.keys())
+        self._tell_of_wakes()
+        wanted = self._files(table, rules.on(fleet))
         self._compare(fleet)
         try:
             if wanted == self._refused:
@@ -201,6 +210,15 @@ class Control:
             serve = "the last good ones serve on" if self._rules.rules else "there are none to serve by"
             log.say("error", f"mounted rules, keys or certificate are refused, {serve}", faults=faults)
         self._update(door_faults=faults)
+
+    def _tell_of_wakes(self) -> None:
+        now, before = self._wakes.pools, self.status.waking
+        for pool in sorted(now.keys() - before.keys()):
+            log.say("info", f"pool {pool} is wanted and sleeps", seconds_left=now[pool].seconds_left)
+        for pool in sorted(before.keys() - now.keys()):
+            log.say("info", f"pool {pool} is up, or nobody waits for it any more")
+        if now != before:
+            self._update(waking=now)
 
     def _trouble(self, text: str) -> None:
         if text != self.status.trouble:

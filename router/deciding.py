@@ -25,7 +25,8 @@ def decide(fleet: RouteMap, facts: Facts, seen: Seen) -> Table:
         orders={name: holders.order(name, order) for name, order in planned.orders.items()},
         splits={name: holders.shares(name, shares) for name, shares in planned.splits.items()},
     )
-    return replace(table, lacking=_lacking(table, facts), rooms=_rooms(fleet, facts, seen))
+    sleepers = {pool: sleeper for pool in fleet.pools if (sleeper := facts.pool(pool).sleeper) is not None}
+    return replace(table, lacking=_lacking(table, facts), rooms=_rooms(fleet, facts, seen), sleepers=sleepers)
 
 
 def _lacking(table: Table, facts: Facts) -> dict[str, Table]:

@@ -19,7 +19,7 @@ def drain(admin: Admin, *, leave: float, limit: float) -> int:
     try:
         admin.post("/healthcheck/fail")
         # Envoy closes its listeners when its own drain time is over, and goes on with what it has
-        admin.post("/drain_listeners", flag="graceful")
+        admin.post("/drain_listeners", flag="graceful", inboundonly="")
         log.say("info", "draining")
         while True:
             gone = time.monotonic() - start

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from router.reading import UNREADABLE, Fault, MapError
-from router.routing import canonical
+from router.routing import Sleeper, canonical
 
 FILE = "facts.json"
 
@@ -28,6 +28,8 @@ class PoolFacts:
     """Routes that its image does not have."""
     spills_at: int | None = None
     """Requests at a time on one replica beyond which the next pool is asked; None: they wait."""
+    sleeper: Sleeper | None = None
+    """How it is waited for; None: it has a server at any time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,18 @@ def _model(entry: Mapping[str, Any]) -> ModelFacts:
 
 def _pool(entry: Mapping[str, Any]) -> PoolFacts:
     spills_at = entry.get("spillsAt")
+    sleeps = entry.get("sleeps")
     return PoolFacts(
-        missing=tuple(map(str, entry.get("missing", ()))), spills_at=None if spills_at is None else int(spills_at)
+        missing=tuple(map(str, entry.get("missing", ()))),
+        spills_at=None if spills_at is None else int(spills_at),
+        sleeper=None if sleeps is None else _sleeper(sleeps),
+    )
+
+
+def _sleeper(entry: Mapping[str, Any]) -> Sleeper:
+    return Sleeper(
+        hold_for=int(entry["holdFor"]),
+        held_at_most=int(entry["heldAtMost"]),
+        starts_within=int(entry["startsWithin"]),
+        fallback=entry.get("wake") == "fallback",
     )

@@ -1,16 +1,22 @@
 """What Prometheus and the autoscaler read."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from router.admin import Admin, UnreachableError
 from router.control import Status
 from router.observing import PREFIX
 from router.poll import Seen
+from router.routing import HELD
 from router.spilling import ROOM
 from router.web import Reply
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+POOLS = "/metrics/pools"
+OF_POOL = "ollama_fleet_pool_"
+IN_FLIGHT = f"{OF_POOL}requests_in_flight"
 
 OF_ENVOY = (
     rf"^{PREFIX}\.|^http\.door\.downstream_(rq|cx)_(active|total|[0-9]xx)|^server\.(memory_allocated|uptime)$"
@@ -22,7 +28,7 @@ Figure = tuple[str, str, str, float]
 """Name, kind, meaning, value."""
 
 
-def metrics(status: Status, pools: Sequence[str], seen: Seen, admin: Admin) -> Reply:
+def metrics(status: Status, pools: Sequence[str], seen: Seen, wanted: AbstractSet[str], admin: Admin) -> Reply:
     """How the map and the pools stand, then what Envoy counts; while Envoy does not answer, the first two alone."""
     figures: list[Figure] = [
         ("map_in_force", "gauge", "1 when Envoy runs from a good map", status.in_force),
@@ -34,28 +40,29 @@ def metrics(status: Status, pools: Sequence[str], seen: Seen, admin: Admin) -> R
         ("envoy_follows", "gauge", "0 when Envoy has not taken the map", not status.trouble),
         ("draining", "gauge", "1 when this router leaves", status.draining),
     ]
-    own = "".join(_lines(figure) for figure in figures) + _of_pools(pools, seen)
+    own = "".join([*(_lines(figure) for figure in figures), _of_pools(pools, seen), *_waking(status)])
     try:
-        return Reply(kind=TEXT, text=own + _in_flight(pools, admin) + admin.prometheus(OF_ENVOY))
+        return Reply(kind=TEXT, text=own + _in_flight(pools, wanted, admin) + admin.prometheus(OF_ENVOY))
     except UnreachableError:
         return Reply(kind=TEXT, text=own)
 
 
-def in_flight(pools: Sequence[str], admin: Admin) -> Reply:
+def in_flight(pools: Sequence[str], wanted: AbstractSet[str], admin: Admin) -> Reply:
     """The requests under way by pool, of this router: what an autoscaler adds up over all routers.
 
-    A pool without one reads 0. 503 while Envoy does not answer: an error is seen, a false 0 would scale down.
+    Those that wait for a sleeping pool are under way, and a pool that is `wanted` has one more. A pool without any
+    reads 0. 503 while Envoy does not answer: an error is seen, a false 0 would scale down.
     """
     try:
-        return Reply(kind=TEXT, text=_in_flight(pools, admin))
+        return Reply(kind=TEXT, text=_in_flight(pools, wanted, admin))
     except UnreachableError as error:
         return Reply(status=503, kind=TEXT, text=f"# {error}\n")
 
 
-def _in_flight(pools: Sequence[str], admin: Admin) -> str:
+def _in_flight(pools: Sequence[str], wanted: AbstractSet[str], admin: Admin) -> str:
     found = admin.numbers(r"cluster\.[^>]*\.upstream_rq_(pending_)?active")
-    counts = {pool: active(pool, found) for pool in pools}
-    return _by_pool("requests_in_flight", "requests under way at a pool", counts)
+    counts = {pool: active(pool, found) + (pool in wanted) for pool in pools}
+    return _by_pool(IN_FLIGHT, "requests under way at a pool", counts)
 
 
 def _of_pools(pools: Sequence[str], seen: Seen) -> str:
@@ -66,9 +73,9 @@ def _of_pools(pools: Sequence[str], seen: Seen) -> str:
     models = {pool: len(entries) for pool, entries in loaded.items()}
     off_gpu = {pool: sum(_off_gpu(entry) for entry in entries) for pool, entries in loaded.items()}
     return (
-        _by_pool("replicas", "replicas of a pool that answer", replicas)
-        + _by_pool("models_loaded", "models in memory, counted at each replica", models)
-        + _by_pool("models_off_gpu", "loaded models that are not wholly in GPU memory", off_gpu)
+        _by_pool(f"{OF_POOL}replicas", "replicas of a pool that answer", replicas)
+        + _by_pool(f"{OF_POOL}models_loaded", "models in memory, counted at each replica", models)
+        + _by_pool(f"{OF_POOL}models_off_gpu", "loaded models that are not wholly in GPU memory", off_gpu)
     )
 
 
@@ -78,15 +85,24 @@ def _off_gpu(entry: Mapping[str, object]) -> bool:
 
 
 def _by_pool(name: str, meaning: str, counts: Mapping[str, int]) -> str:
-    full = f"ollama_fleet_pool_{name}"
-    lines = [f"# HELP {full} {meaning}", f"# TYPE {full} gauge"]
-    return "\n".join([*lines, *(f'{full}{{pool="{pool}"}} {count}' for pool, count in counts.items())]) + "\n"
+    lines = [f"# HELP {name} {meaning}", f"# TYPE {name} gauge"]
+    return "\n".join([*lines, *(f'{name}{{pool="{pool}"}} {count}' for pool, count in counts.items())]) + "\n"
 
 
 def active(pool: str, found: Mapping[str, int]) -> int:
     """The requests under way at a pool, of Envoy's gauges by name."""
-    own = re.compile(rf"cluster\.{re.escape(pool)}({re.escape(ROOM)})?\.upstream_rq_(pending_)?active")
+    own = re.compile(
+        rf"cluster\.{re.escape(pool)}({re.escape(ROOM)}|{re.escape(HELD)})?\.upstream_rq_(pending_)?active"
+    )
     return sum(value for name, value in found.items() if own.fullmatch(name))
+
+
+def _waking(status: Status) -> Iterator[str]:
+    """Of the pools that are on their way."""
+    waiting = {pool: one.waiting for pool, one in status.waking.items()}
+    yield _by_pool(f"{OF_POOL}waking_waiting", "requests held until a sleeping pool is up", waiting)
+    left = {pool: one.seconds_left for pool, one in status.waking.items()}
+    yield _by_pool(f"{OF_POOL}waking_seconds_left", "until a pool that wakes usually is up", left)
 
 
 def _lines(figure: Figure) -> str:

@@ -90,7 +90,12 @@ REASONS = (
     ),
     Reason(filter=_flag("UH"), status=503, message="no server of this model is up, please try again", retry_after=5),
     Reason(filter=_flag("NC"), status=503, message="this model is being moved, please try again", retry_after=2),
-    Reason(filter=_flag("UO"), status=503, message="server busy, please try again", retry_after=2),
+    Reason(
+        filter=_flag("UO"),
+        status=503,
+        message="too many requests wait for this model's server to start, please try again",
+        retry_after=30,
+    ),
     Reason(filter=_flag("UF"), status=502, message="no server of this model could be reached", retry_after=2),
     Reason(filter=_flag("UC"), status=502, message="the server of this model broke off", retry_after=2),
     Reason(filter=_flag("SI"), status=504, message="nothing was sent for too long"),

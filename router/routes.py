@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from router import body, keys, origins, page
+from router import body, keys, origins, page, waking
 from router.clusters import BESIDE, UNKNOWN_MODEL
 from router.extension import Config, extension, typed
 from router.routing import Table
@@ -30,12 +30,13 @@ NOT_HERE = {
 }
 """Ollama has these, the door does not: method and reason."""
 
-MOST_SILENT = "600s"
+MOST_SILENT_SECONDS = 600
+MOST_SILENT = f"{MOST_SILENT_SECONDS}s"
 """A stream without a byte for so long is given up. Loading a large model and reading a long prompt on an old card take
 minutes; an answer as a whole may take for ever, so there is no other limit on it."""
 
 RETRIES = 2
-RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes"
+RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes,retriable-headers"
 """`reset` is what made the death of one of three servers lose none of 22,186 requests; with health checks and outlier
 detection alone 20 were lost. Envoy retries only as long as nothing of an answer was passed on."""
 RETRY_STATUS = (404, 503)
@@ -58,6 +59,7 @@ def routes(table: Table, rules: Rules) -> Config:
         "name": "door",
         "domains": ["*"],
         "request_headers_to_remove": [body.MODEL_HEADER, *keys.CREDENTIALS, *origins.removed(rules)],
+        **_since(table),
         "typed_per_filter_config": {**keys.of_host(rules), **origins.of_host(rules)},
         "routes": [*origins.routes(rules), *_to_models(table, rules), *_own(), *_refused()],
     }
@@ -77,11 +79,13 @@ def _to_models(table: Table, rules: Rules) -> Iterator[Config]:
     retries = max([RETRIES, *(len(table.members(order)) - 1 for order in table.all_orders)])
     for path, own in sorted(table.lacking.items()):
         yield from _splits(own, table, {"path": path}, retries)
-        yield _by_model(path, {"path": path}, "POST", body.enabled(rules), retries, plugin=path)
+        yield _by_model(table, path, {"path": path}, "POST", body.enabled(rules), retries, plugin=path)
     yield from _splits(table, table, {"prefix": "/"}, retries)
-    yield _by_model("model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled(rules), retries)
     yield _by_model(
-        "model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path(rules), retries
+        table, "model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled(rules), retries
+    )
+    yield _by_model(
+        table, "model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path(rules), retries
     )
 
 
@@ -93,18 +97,20 @@ def _splits(own: Table, table: Table, path: Config, retries: int) -> Iterator[Co
         yield {
             "name": f"split {name}",
             "match": {**path, "headers": [header]},
-            "route": _to_pool(retries, weighted_clusters={"clusters": shares}),
+            "route": _to_pool(table, retries, weighted_clusters={"clusters": shares}),
             "response_headers_to_add": _whence(),
         }
 
 
-def _by_model(name: str, path: Config, method: str, filters: Config, retries: int, *, plugin: str = BY_MODEL) -> Config:
+def _by_model(
+    table: Table, name: str, path: Config, method: str, filters: Config, retries: int, *, plugin: str = BY_MODEL
+) -> Config:
     """Looked up twice: at first no model is known and the filters are switched on, then the header leads to a pool."""
     return {
         "name": name,
         "match": {**path, "headers": [_method(method)]},
         "typed_per_filter_config": filters,
-        "route": _to_pool(retries, cluster_specifier_plugin=plugin),
+        "route": _to_pool(table, retries, cluster_specifier_plugin=plugin),
         "response_headers_to_add": _whence(),
     }
 
@@ -134,16 +140,17 @@ def _by_header(name: str, own: Table, table: Table) -> Config:
     )
 
 
-def _to_pool(retries: int, **where: object) -> Config:
+def _to_pool(table: Table, retries: int, **where: object) -> Config:
     return {
         **where,
         "timeout": "0s",
-        "idle_timeout": MOST_SILENT,
+        "idle_timeout": _silence(table),
         # A reverse proxy in front of a site finds its server by this name, and an Ollama on loopback refuses others.
         "auto_host_rewrite": True,
         "retry_policy": {
             "retry_on": RETRY_ON,
             "retriable_status_codes": list(RETRY_STATUS),
+            "retriable_headers": [{"name": waking.SLEPT, "present_match": True}],
             "num_retries": retries,
             "retry_host_predicate": [
                 extension(
@@ -162,6 +169,19 @@ def _to_pool(retries: int, **where: object) -> Config:
             "retry_back_off": RETRY_PAUSE,
         },
     }
+
+
+def _since(table: Table) -> Config:
+    """When a request came: whoever holds it knows for how long already, however often it was tried."""
+    if not table.sleepers:
+        return {}
+    return {"request_headers_to_add": [_header(waking.SINCE, "%START_TIME(%s)%")]}
+
+
+def _silence(table: Table) -> str:
+    """Nobody is given up who waits for a pool that may still come."""
+    patience = waking.longest(table.sleepers.values())
+    return f"{max(MOST_SILENT_SECONDS, patience + waking.BEYOND)}s" if patience else MOST_SILENT
 
 
 def _whence() -> list[Config]:

@@ -11,6 +11,11 @@ THROUGH = "~spill"
 LACKING = "lacking"
 """A cluster without hosts, for requests on a path that no pool of their model serves."""
 
+HELD = "~held"
+"""Behind a pool's name: the way to a pool that may sleep, on which requests wait for it."""
+NOW = "~now"
+"""Behind a pool's name: an answer at once that the pool sleeps, for who need not wait."""
+
 Order = tuple[str, ...]
 """Pools in order of preference."""
 
@@ -46,6 +51,20 @@ class Pool:
     endpoints: tuple[Endpoint, ...]
     tls: bool = False
     token: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sleeper:
+    """A pool that may have no server."""
+
+    hold_for: int
+    """Seconds that a request waits for it at most."""
+    held_at_most: int
+    """Requests that wait at a time."""
+    starts_within: int
+    """Seconds that it usually takes to wake."""
+    fallback: bool = False
+    """Whether the next pool answers meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +118,29 @@ class Table:
     """Paths that some pools do not serve: path -> the table for it, in which an order may be empty."""
     rooms: Mapping[str, int] = field(default_factory=dict)
     """Pools that hand on what they have no room for: pool -> how many requests it has room for."""
+    sleepers: Mapping[str, Sleeper] = field(default_factory=dict)
+    """Pools that may sleep. The first of an order is waited for."""
 
     def members(self, order: Order) -> tuple[str, ...]:
         """The clusters that are tried in turn for an order. Where there is nothing to hand on to, requests wait."""
-        tried = tuple(pool + THROUGH if pool in self.rooms else pool for pool in order)
-        return tried if order[-1] not in self.rooms else (*tried, order[-1])
+        awaited = next((pool for pool in order if pool in self.sleepers), None)
+        at_once = awaited is not None and self.sleepers[awaited].fallback and awaited != order[-1]
+        tried: list[str] = []
+        for pool in order:
+            tried.append(pool + THROUGH if pool in self.rooms else pool)
+            if pool == awaited:
+                tried.append(pool + (NOW if at_once else HELD))
+        if order[-1] in self.rooms:
+            tried.append(order[-1])
+        if awaited is not None and at_once:
+            tried.append(awaited + HELD)
+        return tuple(tried)
 
     def cluster(self, order: Order) -> str:
         """The name of the cluster for an order; `>` is in no pool's name."""
         if not order:
             return LACKING
-        alone = len(order) == 1 and order[0] in self.rooms
+        alone = len(order) == 1 and len(self.members(order)) > 1
         return order[0] + ">" if alone else ">".join(order)
 
     @property

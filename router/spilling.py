@@ -14,58 +14,33 @@ RETRIES = 2
 """At another replica, when one is gone. A full breaker is not retried here."""
 
 
-def listener(port: int, *, silent: str, buffer: int) -> Config:
-    """The listener: the host of a request is the name of the cluster that it is sent on to."""
-    manager = extension(
-        "envoy.filters.network.http_connection_manager",
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="spill",
-        server_header_transformation="PASS_THROUGH",
-        generate_request_id=False,
-        stream_idle_timeout=silent,
-        route_config={
-            "name": "spill",
-            "virtual_hosts": [
-                {
-                    "name": "spill",
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"prefix": "/"},
-                            "route": {
-                                "cluster_header": ":authority",
-                                "timeout": "0s",
-                                "idle_timeout": silent,
-                                "auto_host_rewrite": True,
-                                "retry_policy": {
-                                    "retry_on": "connect-failure,refused-stream,reset",
-                                    "num_retries": RETRIES,
-                                    "retry_host_predicate": [
-                                        extension(
-                                            "envoy.retry_host_predicates.previous_hosts",
-                                            "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-                                        )
-                                    ],
-                                    "host_selection_retry_max_attempts": 5,
-                                },
-                            },
-                        }
-                    ],
-                }
-            ],
-        },
-        http_filters=[
-            # without its headers: one of them would forbid the retry at the next pool
-            extension(
-                "envoy.filters.http.router", "extensions.filters.http.router.v3.Router", suppress_envoy_headers=True
-            )
-        ],
-    )
+def host(*, silent: str) -> Config:
+    """Of the listener on loopback: the host of a request is the name of the cluster that it is sent on to."""
     return {
         "name": "spill",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-        "per_connection_buffer_limit_bytes": buffer,
-        "filter_chains": [{"filters": [manager]}],
+        "domains": ["*"],
+        "routes": [
+            {
+                "match": {"prefix": "/"},
+                "route": {
+                    "cluster_header": ":authority",
+                    "timeout": "0s",
+                    "idle_timeout": silent,
+                    "auto_host_rewrite": True,
+                    "retry_policy": {
+                        "retry_on": "connect-failure,refused-stream,reset",
+                        "num_retries": RETRIES,
+                        "retry_host_predicate": [
+                            extension(
+                                "envoy.retry_host_predicates.previous_hosts",
+                                "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+                            )
+                        ],
+                        "host_selection_retry_max_attempts": 5,
+                    },
+                },
+            }
+        ],
     }
 
 

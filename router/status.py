@@ -5,7 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from router.admin import Admin, UnreachableError
@@ -94,6 +94,7 @@ class Overview:
         replicas = self._control.seen.get(name, ())
         wanted = sorted(own for own, order in fleet.orders.items() if name in order)
         failures = self._control.failures.get(name, {})
+        waking = self._control.status.waking.get(name)
         state, cause = _state(replicas, wanted, failures, figures.healthy.get(name))
         return {
             "name": name,
@@ -104,6 +105,7 @@ class Overview:
             "requests": figures.asked.get(f"pool {name}", 0),
             "errors": figures.failed.get(f"pool {name}", 0),
             "replicas": [_replica(one, only) for one in replicas],
+            "waking": asdict(waking) if waking else None,
         }
 
     def _count(self, pools: tuple[str, ...]) -> Figures:

@@ -4,7 +4,8 @@
 only, so that it runs before any virtual environment exists.
 """
 
+from tools.files import find_file
 from tools.find import find
 from tools.pins import Tool, pins
 
-__all__ = ["Tool", "find", "pins"]
+__all__ = ["Tool", "find", "find_file", "pins"]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from tools.files import NotFetchedError, bring, files, find_file
 from tools.find import find
 from tools.install import NotInstalledError, ensure
 from tools.pins import UnknownToolError, pin, pins
@@ -16,7 +17,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     failed = False
     try:
-        for name in options.names or pins():
+        for name in options.names or [*pins(), *files()]:
+            if name in files():
+                failed |= not _file(name, only_find=options.find)
+                continue
             tool = pin(name)
             if options.find:
                 found = find(name)
@@ -33,6 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 2
     return int(failed)
+
+
+def _file(name: str, *, only_find: bool) -> bool:
+    """Whether a pinned file is there, brought if need be."""
+    try:
+        print(find_file(name) or "" if only_find else bring(name), flush=True)
+    except NotFetchedError as problem:
+        print(problem, file=sys.stderr)
+        return False
+    return find_file(name) is not None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import argparse
 import io
+import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,16 @@ if TYPE_CHECKING:
     from infra.recorder import Recording
 
 HELP = "YAML: every Kubernetes object that the program makes; secrets are placeholders"
-ORDER = ("Namespace", "ResourceQuota", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim")
+HELM = "kubernetes:helm.sh/"
+ORDER = (
+    "Namespace",
+    "PriorityClass",
+    "ResourceQuota",
+    "ServiceAccount",
+    "ConfigMap",
+    "Secret",
+    "PersistentVolumeClaim",
+)
 """What others need comes first; the rest by kind and name."""
 PLACEHOLDER = "<secret>"
 
@@ -40,6 +51,7 @@ def render(recording: "Recording") -> str:
     yaml.default_flow_style = False
     yaml.width = 120
     stream = io.StringIO()
+    stream.writelines(f"# {line}\n" for line in charts(recording))
     yaml.dump_all([_literal(one) for one in objects(recording)], stream)
     return stream.getvalue()
 
@@ -49,9 +61,22 @@ def objects(recording: "Recording") -> list[dict[str, Any]]:
     return sorted(_objects(recording), key=_rank)
 
 
+def charts(recording: "Recording") -> Iterator[str]:
+    """The commands that install what comes by Helm, before the objects that need it."""
+    for resource in recording.resources:
+        if resource.type.startswith(HELM):
+            its = _without_secrets(resource.inputs)
+            given = (f"{key}={json.dumps(value)}" for key, value in sorted(its["values"].items()))
+            values = " ".join(f"--set-json {shlex.quote(one)}" for one in given)
+            yield (
+                f"helm upgrade --install {its['name']} {its['chart']} --repo {its['repositoryOpts']['repo']} "
+                f"--version {its['version']} --namespace {its['namespace']} --create-namespace {values}"
+            )
+
+
 def _objects(recording: "Recording") -> Iterator[dict[str, Any]]:
     for resource in recording.resources:
-        if resource.type.startswith("kubernetes:"):
+        if resource.type.startswith("kubernetes:") and not resource.type.startswith(HELM):
             yield _without_secrets(resource.inputs)
 
 

@@ -49,6 +49,13 @@ def _pool(config: FleetConfig, pool: PoolPlan) -> dict[str, Any]:
         entry["missing"] = list(pool.runtime.missing_routes)
     if config.pools[pool.name].when_busy == "spill":
         entry["spillsAt"] = pool.parallel
+    if sleep := pool.scaling.sleep:
+        entry["sleeps"] = {
+            "wake": sleep.wake,
+            "holdFor": sleep.hold_for,
+            "heldAtMost": sleep.held_at_most,
+            "startsWithin": sleep.starts_within,
+        }
     return entry
 
 

@@ -242,6 +242,8 @@ class SleepPlan:
     """Requests that wait at a time, in each router pod; one more is refused."""
     starts_within: int
     """Seconds that a wake should take."""
+    idle_after: int
+    """Seconds without a request after which the last pod goes."""
     billed_minutes: float
     """Node-minutes of a wake for one request; gaps longer than that are cheaper asleep."""
     wake_cost: float | None
@@ -441,6 +443,7 @@ class RouterPlan:
     leave_seconds: int
     drain_limit: int
     """Seconds that open requests are waited for when a router stops, after `leave_seconds`."""
+    priority_class: str
     settings: Router
     routes: str
     """The text of routes.toml."""

@@ -15,6 +15,7 @@ ROUTER = "ollama-router"
 """Of everything that the router consists of, and the label of its pods."""
 ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
+ROUTER_METRICS = "ollama-router-metrics"
 ROUTER_KEYS = "ollama-router-keys"
 PREPARE = "ollama-prepare"
 CHAT = "ollama-chat"
@@ -32,6 +33,11 @@ def pool(name: str) -> PoolNames:
         driver=f"nvidia-driver-{name}",
         models=f"ollama-{name}-models",
     )
+
+
+def priority_class(namespace: str) -> str:
+    """The priority of what every pool needs, a name of the whole cluster."""
+    return f"{namespace}-router"
 
 
 def cluster(stack: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, place
-from infra.plan import door, facts, routes
+from infra.plan import cluster, door, facts, naming, routes
 from infra.plan.model import CONFIG_MAP_BYTES, AliasPlan, ModelPlan, PoolPlan, RouterPlan
 from infra.plan.placement import Known
 from infra.problem import Problem, error, warning
@@ -31,6 +31,7 @@ CONTROL_MEMORY_LIMIT = 512 * 2**20
 LEAVE_SECONDS = 15
 """Between the endpoint's removal and the last accepted connection, so that no client is still sent here."""
 SHORTEST_DRAIN = 120
+LONGEST_WAKE = 1800
 
 
 def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:
@@ -89,10 +90,18 @@ def build(
         control_memory_limit=CONTROL_MEMORY_LIMIT,
         leave_seconds=LEAVE_SECONDS,
         # a stream through the door may take as long to end as one at the slowest pool
-        drain_limit=max([SHORTEST_DRAIN, *(pool.drain_limit for pool in pools)]),
+        # and whoever waits for a pool to wake waits on; not by its models, or adding one would restart the door
+        drain_limit=max([SHORTEST_DRAIN, *(_slowest(config, pool) for pool in pools)]),
+        priority_class=naming.priority_class(cluster.namespace(config)),
         settings=config.router,
         routes=routes.render(config, models, aliases, pools),
         facts=facts.render(config, known, models, pools),
         rules=door.render(config, models),
         keys=door.keys(config),
     )
+
+
+def _slowest(config: FleetConfig, pool: PoolPlan) -> int:
+    """Seconds that a request to a pool may take to end."""
+    asleep = config.pools[pool.name].hold_for or LONGEST_WAKE
+    return pool.drain_limit + (asleep if pool.sleeps else 0)

@@ -18,6 +18,8 @@ UP_AFTER, DOWN_AFTER = 30, 600
 UTILIZATION = 50
 """Per cent of the CPU and of the memory that a pod asks for."""
 HOLD_LIMIT = 200
+SHORTEST_IDLE = 300
+"""Seconds: a pool that goes as soon as nobody asks would be woken anew by whoever reads an answer first."""
 LONGEST_WINDOW = 3600
 """Seconds over which a HorizontalPodAutoscaler may look back (k8s.io/api autoscaling/v2, 2026-11-21)."""
 SAFE_SHARE = 0.9
@@ -51,13 +53,15 @@ def _sleep(catalogue: Catalogue, drafted: Draft, machines: Nodes | None, down_af
     facts, pool = catalogue.gke.wake, drafted.pool
     starts_within = int(facts.maximum_minutes * MINUTE + drafted.load.models / 10**9 * facts.seconds_per_gb)
     patience = -(-int(starts_within * facts.patience) // MINUTE) * MINUTE
-    billed = facts.boot_minutes + down_after / MINUTE + facts.unneeded_minutes
+    idle_after = max(SHORTEST_IDLE, down_after)
+    billed = facts.boot_minutes + idle_after / MINUTE + facts.unneeded_minutes
     hourly = machines.hourly if machines else None
     return SleepPlan(
         wake=pool.wake,
         hold_for=pool.hold_for or patience,
         held_at_most=pool.hold_limit or HOLD_LIMIT,
         starts_within=starts_within,
+        idle_after=idle_after,
         billed_minutes=billed,
         wake_cost=None if hourly is None else hourly * billed / 60,
         saved_hourly=hourly,

@@ -68,6 +68,7 @@ UNITS = {
     ("ScalingPlan", "up_after"): "upAfterSeconds",
     ("ScalingPlan", "down_after"): "downAfterSeconds",
     ("SleepPlan", "hold_for"): "holdForSeconds",
+    ("SleepPlan", "idle_after"): "idleAfterSeconds",
     ("SleepPlan", "starts_within"): "startsWithinSeconds",
     ("SleepPlan", "wake_cost"): "wakeUsd",
     ("SleepPlan", "saved_hourly"): "savedUsdPerHour",

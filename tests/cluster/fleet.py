@@ -92,7 +92,8 @@ class Fleet:
         changed = []
         for manifest in self.objects:
             before = self.kube.get(manifest)
-            after, _ = self.kube.apply(with_ignored(manifest, before, self._ignored(manifest), MANAGER))
+            force = (manifest["metadata"].get("annotations") or {}).get("pulumi.com/patchForce") == "true"
+            after, _ = self.kube.apply(with_ignored(manifest, before, self._ignored(manifest), MANAGER), force=force)
             if _declared(after) != _declared(before):
                 changed.append(f"{manifest['kind']} {manifest['metadata']['name']}")
         return changed

@@ -29,13 +29,14 @@ Listed = Callable[[Fleet], dict[str, Any]]
 BOT = "FROM gemma3:4b\nPARAMETER temperature {inputs.temperature}\n"
 
 
-def of_pool(pool: str) -> list[str]:
+def of_pool(pool: str, *, scales: bool = True) -> list[str]:
     """Everything that a pool with GPUs on GKE consists of, components included."""
     server = ("account", "deployment", "disruption-budget", "models", "network-policy", "service")
     return sorted(
         [
             *(f"{pool}-{part}" for part in ("pool", "pool-nodes", "driver", "driver-daemon-set", "server")),
             *(f"{pool}-server-{part}" for part in server),
+            *((f"{pool}-scaler", f"{pool}-scaler-scaled-object") if scales else ()),
         ]
     )
 
@@ -223,13 +224,17 @@ CASES = {
     ),
     # a pool's size and hardware
     "a pool that may grow further is scaled in place": Case(
-        {"pools": {"t4": {"replicas": "0..3"}}}, {"update": ["t4-pool-nodes"]}
+        {"pools": {"t4": {"replicas": "0..3"}}}, {"update": ["t4-pool-nodes", "t4-scaler-scaled-object"]}
     ),
     "a pool that sleeps no more gets its number from the autoscaler": Case(
-        {"pools": {"t4": {"replicas": "1..2"}}}, {"update": ["t4-pool-nodes"]}
+        {"pools": {"t4": {"replicas": "1..2"}}}, {"update": [*ROUTER, "t4-pool-nodes", "t4-scaler-scaled-object"]}
     ),
     "a fixed number of replicas is set in place": Case(
-        {"pools": {"t4": {"replicas": 2}}}, {"update": ["t4-pool-nodes", "t4-server-deployment"]}
+        {"pools": {"t4": {"replicas": 2}}},
+        {
+            "delete": ["t4-scaler", "t4-scaler-scaled-object"],
+            "update": [*ROUTER, "t4-pool-nodes", "t4-server-deployment"],
+        },
     ),
     "another machine type is set in place, and the pods ask for what it leaves": Case(
         {"pools": {"t4": {"machineType": "n1-standard-8"}}}, {"update": ["t4-pool-nodes", "t4-server-deployment"]}
@@ -273,7 +278,7 @@ CASES = {
         {"pools": {"a100": {"context": 16384}}}, {"update": ["a100-server-deployment", "a100-server-models"]}
     ),
     "more parallel requests roll the pool's pods": Case(
-        {"pools": {"t4": {"parallel": 2}}}, {"update": ["t4-server-deployment"]}
+        {"pools": {"t4": {"parallel": 2}}}, {"update": ["t4-scaler-scaled-object", "t4-server-deployment"]}
     ),
     "a drain that is longer than the router's rolls both": Case(
         {"pools": {"t4": {"drainLimit": "5m"}}}, {"update": ["fleet-router-deployment", "t4-server-deployment"]}
@@ -284,7 +289,7 @@ CASES = {
     # pools
     "a pool that is added is all that is made": Case(
         {"pools": {"l4": {"gpu": "l4"}}, "models": {"gemma3:4b": ["m60", "t4", "l4"]}},
-        {"create": of_pool("l4"), "update": ROUTER},
+        {"create": of_pool("l4", scales=False), "update": ROUTER},
     ),
     "a pool that is removed goes with its objects, and nothing else does": Case(
         {"pools": {"a100": None}, "models": {"llama3.1:8b": ["t4"], "qwen3:32b": None}},
@@ -418,14 +423,20 @@ def test_pools_are_resized_replaced_added_renamed_and_removed_one_at_a_time(engi
     edits: list[tuple[Edit, dict[str, list[str]]]] = [
         (
             {"pools": {"t4": {"replicas": 2}}},
-            {"update": ["t4-pool-nodes", "t4-server-deployment"]},
+            {
+                "delete": ["t4-scaler", "t4-scaler-scaled-object"],
+                "update": [*ROUTER, "t4-pool-nodes", "t4-server-deployment"],
+            },
         ),
         # the number stays as it is, for the autoscaler to change
-        ({"pools": {"t4": {"replicas": "0..2"}}}, {"update": ["t4-pool-nodes"]}),
+        (
+            {"pools": {"t4": {"replicas": "0..2"}}},
+            {"create": ["t4-scaler", "t4-scaler-scaled-object"], "update": [*ROUTER, "t4-pool-nodes"]},
+        ),
         ({"pools": {"t4": {"spot": True}}}, {"replace": ["t4-pool-nodes"]}),
         (
             {"pools": {"l4": {"gpu": "l4"}}, "models": {"gemma3:4b": ["m60", "t4", "l4"]}},
-            {"create": of_pool("l4"), "update": ROUTER},
+            {"create": of_pool("l4", scales=False), "update": ROUTER},
         ),
         (
             {

@@ -22,13 +22,21 @@ PROJECT = "example-project"
 UBUNTU: dict[str, Any] = {
     "gke": {"location": "us-central1-c", "namespace": "models", "labels": {"team": "ml"}},
     "pools": {
-        "l4": {"gpu": "l4", "machineType": "g2-standard-24", "gpusPerNode": 2, "replicas": 2, "spot": True},
+        "l4": {
+            "gpu": "l4",
+            "machineType": "g2-standard-24",
+            "gpusPerNode": 2,
+            "replicas": "2..4",
+            "scaling": "utilization",
+            "spot": True,
+        },
         "a100": {
             "gpu": "a100-80gb",
             "driver": "570.124.06",
             "replicas": "0..3",
             "drainLimit": "5m",
             "pullDeadline": "2h",
+            "schedule": [{"from": "0 8 * * 1-5", "to": "0 18 * * 1-5", "timezone": "Europe/Berlin", "replicas": 2}],
         },
         "cpu": {"gpu": "none", "storage": "volume", "registry": "http://registry.lan:5000/mirror", "verifyGpu": False},
     },
@@ -44,8 +52,8 @@ UBUNTU: dict[str, Any] = {
     },
     "aliases": {"default": "llama3.1:8b"},
 }
-"""What no example has: two GPUs a node, Ubuntu's driver, another namespace, labels, a Modelfile in the cluster, a pool
-without GPU on a volume, a proxy with a CA of its own."""
+"""What no example has: utilization, a schedule, two GPUs a node, Ubuntu's driver, another namespace, labels, a
+Modelfile in the cluster, a pool without GPU on a volume, a proxy with a CA of its own."""
 
 WATCHED: dict[str, Any] = {
     "gke": {"location": "us-central1-c"},

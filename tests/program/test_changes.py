@@ -148,8 +148,8 @@ def replicas(fleet: dict[str, Any]) -> None:
         # the door tells the lowest version of the fleet for as long as no replica shows one
         (image, {"t4-server-deployment", "fleet-router-routes"}),
         (driver, {"t4-driver-daemon-set"}),
-        (parallel, {"t4-server-deployment"}),
-        (replicas, {"t4-pool-nodes"}),
+        (parallel, {"t4-server-deployment", "t4-scaler-scaled-object"}),
+        (replicas, {"t4-pool-nodes", "t4-scaler-scaled-object"}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

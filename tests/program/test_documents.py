@@ -12,6 +12,7 @@ from infra.commands.manifests import PLACEHOLDER, objects, render
 from infra.recorder import Secret
 from tests.program.conftest import STACKS
 from tests.program.programs import EXAMPLES, ROOT, Program
+from tests.program.rules.view import RELEASE
 from tests.program.schema import wrong
 
 IN_CLUSTER = [name for name in STACKS if name not in ("home", "endpoints")]
@@ -62,7 +63,7 @@ def test_a_plan_with_errors_has_neither(command: str, tmp_path: Path, capsys: py
 def test_manifests_parse_as_the_objects_that_were_registered(stack: str, program_of: Any) -> None:
     recording = program_of(stack).known
     parsed = list(YAML(typ="safe", pure=True).load_all(render(recording)))
-    registered = [one for one in recording.resources if one.type.startswith("kubernetes:")]
+    registered = [one for one in recording.resources if one.type.startswith("kubernetes:") and one.type != RELEASE]
     assert len(parsed) == len(registered)
     assert json.dumps(parsed, sort_keys=True) == json.dumps(objects(recording), sort_keys=True)
 
@@ -72,7 +73,7 @@ def test_manifests_can_be_applied_from_top_to_bottom(stack: str, program_of: Any
     there: set[tuple[str, str, str]] = set()
     for one in objects(program_of(stack).known):
         namespace = one["metadata"].get("namespace", "")
-        assert one["kind"] == "Namespace" or ("Namespace", "", namespace) in there
+        assert one["kind"] in ("Namespace", "PriorityClass") or ("Namespace", "", namespace) in there
         spec = one.get("spec", {}).get("template", {}).get("spec", {})
         needs = [
             ("ConfigMap", volume["configMap"]["name"])
@@ -86,6 +87,8 @@ def test_manifests_can_be_applied_from_top_to_bottom(stack: str, program_of: Any
         ]
         if "serviceAccountName" in spec:
             needs.append(("ServiceAccount", spec["serviceAccountName"]))
+        if "priorityClassName" in spec and one["kind"] == "Deployment":
+            assert ("PriorityClass", "", spec["priorityClassName"]) in there
         for kind, name in needs:
             assert (kind, namespace, name) in there
         if one["kind"] == "DaemonSet":
@@ -107,6 +110,21 @@ def test_manifests_have_a_placeholder_for_every_secret(dev: Program) -> None:
 def test_a_fleet_at_home_has_no_manifests(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["manifests", "--stack", "home", "--cwd", folder("home")]) == 0
     assert capsys.readouterr().out.strip() == ""
+
+
+def test_kedas_schema_refuses_a_field_that_it_does_not_have(dev: Program) -> None:
+    pytest.importorskip("jsonschema", reason="make test installs it")
+    (scaled, *_) = (one for one in objects(dev.known) if one["kind"] == "ScaledObject")
+    broken: list[dict[str, Any]] = [{"pollInterval": 5}, {"minReplicaCount": "0"}, {"triggers": [{"metadata": {}}]}]
+    for change in broken:
+        assert wrong({**scaled, "spec": {**scaled["spec"], **change}}), change
+    assert not wrong(scaled)
+
+
+def test_manifests_tell_how_keda_comes(dev: Program, program_of: Any) -> None:
+    first = render(dev.known).splitlines()[0]
+    assert first.startswith("# helm upgrade --install keda keda --repo https://kedacore.github.io/charts --version ")
+    assert "helm" not in render(program_of("four-gpus").known)
 
 
 @pytest.mark.parametrize("stack", IN_CLUSTER)

@@ -49,6 +49,8 @@ class FakeOllama:
     probed: set[str] = field(default_factory=set)
     """The names under which the health checks asked for it."""
     server: ThreadingHTTPServer | None = None
+    at: int = 0
+    """The port of loopback, if it has to be a certain one."""
 
     @property
     def port(self) -> int:
@@ -84,7 +86,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 256
 
     def __init__(self, fake: FakeOllama) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", fake.at), _Handler)
         self.fake = fake
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -34,6 +34,8 @@ class KubernetesDouble(ProviderDouble):
         super().__init__("kubernetes", "4.34.2")
 
     def checked(self, subject: Subject, news: Properties, olds: Properties, seed: bytes) -> Properties:
+        if _is_release(subject):
+            return news
         metadata = news.get("metadata") or {}
         if is_secret(metadata):
             raise RefusedError("metadata as a whole is a secret")
@@ -71,6 +73,8 @@ class KubernetesDouble(ProviderDouble):
         return str(identifier or cluster.get("server", ""))
 
     def computed(self, subject: Subject, id: str) -> Properties:
+        if _is_release(subject):
+            return {"status": {"status": "deployed", "version": subject.inputs.get("version")}}
         kept: Properties = {
             "metadata": {
                 "uid": digest(subject.urn, id)[:32],
@@ -90,6 +94,8 @@ class KubernetesDouble(ProviderDouble):
         # Kubernetes itself creates these; a program that does so too meets them.
         if subject.type == NAMESPACE and name in _NAMESPACES:
             raise RefusedError(f'{kind} "{name}" already exists')
+        if subject.inputs.get("createNamespace"):
+            return
         there = namespace in _NAMESPACES or (scope, NAMESPACE, namespace) in self.existing
         if namespace and not there:
             raise RefusedError(f'namespaces "{namespace}" not found')
@@ -103,7 +109,14 @@ class KubernetesDouble(ProviderDouble):
             del self.existing[key]
 
 
+def _is_release(subject: Subject) -> bool:
+    """Whether Helm makes it, with its namespace and under no metadata of ours."""
+    return subject.type.startswith("kubernetes:helm.sh/")
+
+
 def _key(subject: Subject) -> tuple[str, str]:
+    if _is_release(subject):
+        return str(subject.inputs["namespace"]), str(subject.inputs["name"])
     metadata = subject.inputs.get("metadata", {})
     namespace = str(metadata.get("namespace", "default")) if _namespaced(subject) else ""
     return namespace, str(metadata.get("name", UNKNOWN))

@@ -3,7 +3,20 @@
 `tests.program.test_rules` holds every recording against them, `test_removal` proves that they miss no field.
 """
 
-from tests.program.rules import drivers, google, keys, objects, pods, security, tree
+from tests.program.rules import drivers, google, keys, objects, pods, scaling, security, tree
 from tests.program.rules.view import RULES, Rule, View, sentence
 
-__all__ = ["RULES", "Rule", "View", "drivers", "google", "keys", "objects", "pods", "security", "sentence", "tree"]
+__all__ = [
+    "RULES",
+    "Rule",
+    "View",
+    "drivers",
+    "google",
+    "keys",
+    "objects",
+    "pods",
+    "scaling",
+    "security",
+    "sentence",
+    "tree",
+]

@@ -19,6 +19,7 @@ from tests.program.rules.view import (
     NETWORK_POLICY,
     NODE_POOL,
     POOL_KEY,
+    PRIORITY_CLASS,
     ROUTER_POD,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -47,7 +48,7 @@ def _server_pod(pool: str) -> dict[str, str]:
 
 @rule
 def objects_are_called_by_their_fixed_names_and_labelled_as_ours(view: View) -> Complaints:
-    for resource in view.kubernetes:
+    for resource in view.objects:
         package, _, kind = resource.type.removeprefix("kubernetes:").rpartition(":")
         version = package.removeprefix("core/")
         if resource.inputs.get("kind") != kind or resource.inputs.get("apiVersion") != version:
@@ -285,19 +286,19 @@ def a_pool_with_a_volume_has_one_that_holds_its_models_and_waits_for_its_pod(vie
 
 @rule
 def names_are_safe_and_short_enough_for_kubernetes(view: View) -> Complaints:
-    for resource in view.kubernetes:
+    for resource in view.objects:
         name = at(resource.inputs, "metadata.name")
         pattern = SUBDOMAIN if resource.type == CONFIG_MAP else LABEL
         length = KUBERNETES_LENGTHS.get(resource.type, 63)
         if not isinstance(name, str) or not re.fullmatch(pattern, name) or len(name) > length:
             yield f"{resource.name} is called {name}"
-        if resource.type != NAMESPACE and not at(resource.inputs, "metadata.namespace"):
+        if resource.type not in (NAMESPACE, PRIORITY_CLASS) and not at(resource.inputs, "metadata.namespace"):
             yield f"{resource.name} has no namespace"
 
 
 @rule
 def labels_are_short_enough_for_kubernetes_and_google(view: View) -> Complaints:
-    for resource in view.kubernetes:
+    for resource in view.objects:
         for path in ("metadata.labels", "spec.template.metadata.labels"):
             for value in (at(resource.inputs, path) or {}).values():
                 if not re.fullmatch(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", value) or len(value) > 63:

@@ -13,6 +13,7 @@ from tests.program.rules.view import (
     MEMBER,
     NAMESPACE,
     NODE_POOL,
+    PRIORITY_CLASS,
     PROVIDER,
     QUOTA,
     SERVICE_OF_GOOGLE,
@@ -25,6 +26,8 @@ from tests.program.rules.view import (
 
 OUTPUTS = {
     "ApiKeys": {"keys"},
+    "Keda": {"version"},
+    "Scaler": {"by"},
     "Fleet": {"endpoint", "kubeconfig", "apiKeys"},
     "Cluster": {"name", "kubeconfig"},
     "NodePool": {"name"},
@@ -37,7 +40,7 @@ OUTPUTS = {
 }
 
 
-IN_CLUSTER = ("ApiKeys", "Driver", "Server", "Router", "Monitoring", "LoadTest", "Chat")
+IN_CLUSTER = ("ApiKeys", "Chat", "Driver", "Keda", "LoadTest", "Monitoring", "Router", "Scaler", "Server")
 
 
 @rule
@@ -69,7 +72,7 @@ def no_two_resources_share_parent_type_and_name(view: View) -> Complaints:
 def no_two_objects_of_the_cluster_share_kind_namespace_and_name(view: View) -> Complaints:
     counted = Counter(
         (one.inputs.get("kind"), metadata.get("namespace"), metadata.get("name"))
-        for one in view.kubernetes
+        for one in view.objects
         for metadata in [one.inputs.get("metadata") or {}]
     )
     yield from (str(key) for key, count in counted.items() if count > 1)
@@ -191,9 +194,9 @@ def drivers_wait_for_the_quota_without_which_gke_refuses_them(view: View) -> Com
 def objects_wait_for_their_namespace_and_pods_for_what_they_mount(view: View) -> Complaints:
     namespaces = {(one.inputs.get("metadata") or {}).get("name"): one.urn for one in view.all(NAMESPACE)}
     maps = {(one.inputs.get("metadata") or {}).get("name"): one.urn for one in view.all(CONFIG_MAP)}
-    for resource in view.kubernetes:
+    for resource in view.objects:
         namespace = (resource.inputs.get("metadata") or {}).get("namespace")
-        if resource.type != NAMESPACE and namespaces.get(namespace) not in resource.depends_on:
+        if resource.type not in (NAMESPACE, PRIORITY_CLASS) and namespaces.get(namespace) not in resource.depends_on:
             yield f"{resource.name} does not wait for the namespace {namespace}"
     for pod in view.pods:
         for volume in pod.spec.get("volumes") or []:
@@ -205,11 +208,15 @@ def objects_wait_for_their_namespace_and_pods_for_what_they_mount(view: View) ->
 
 
 @rule
-def a_pool_starts_with_its_minimum_and_an_autoscaled_number_is_left_alone(view: View) -> Complaints:
+def a_number_that_an_autoscaler_owns_is_0_at_creation_or_not_given_and_then_left_alone(view: View) -> Complaints:
     for pod, pool in view.servers:
         replicas = pod.owner.inputs.get("spec", {}).get("replicas")
-        if replicas != pool.replicas.min:
-            yield f"{pod.name} has {replicas} replicas, not {pool.replicas.min}"
+        wanted = None if pool.replicas.scales and pool.replicas.min else pool.replicas.min
+        if replicas != wanted:
+            yield f"{pod.name} has {replicas} replicas, not {wanted}"
+        annotations = (pod.owner.inputs.get("metadata") or {}).get("annotations") or {}
+        if (annotations.get("pulumi.com/patchForce") == "true") == pool.replicas.scales:
+            yield f"{pod.name} is annotated with {annotations}: a number of ours is set back, another's is left alone"
         ignored = ("spec.replicas",) if pool.replicas.scales else ()
         if pod.owner.ignore_changes != ignored:
             yield f"{pod.name} ignores changes of {pod.owner.ignore_changes}"

@@ -27,6 +27,9 @@ SERVICE = "kubernetes:core/v1:Service"
 SERVICE_ACCOUNT = "kubernetes:core/v1:ServiceAccount"
 BUDGET = "kubernetes:policy/v1:PodDisruptionBudget"
 AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+PRIORITY_CLASS = "kubernetes:scheduling.k8s.io/v1:PriorityClass"
+SCALED_OBJECT = "kubernetes:keda.sh/v1alpha1:ScaledObject"
+RELEASE = "kubernetes:helm.sh/v3:Release"
 NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 COMPONENT = "ollama-fleet:components:"
 
@@ -114,6 +117,16 @@ class View:
     @cached_property
     def kubernetes(self) -> list[RecordedResource]:
         return [one for one in self.resources if one.type.startswith("kubernetes:")]
+
+    @cached_property
+    def objects(self) -> list[RecordedResource]:
+        """Those of Kubernetes itself: a chart's are made by Helm."""
+        return [one for one in self.kubernetes if one.type != RELEASE]
+
+    @property
+    def scaled(self) -> list[PoolPlan]:
+        """The pools on GKE whose replicas somebody else counts."""
+        return [pool for pool in self.pools if pool.replicas.scales]
 
     @cached_property
     def google(self) -> list[RecordedResource]:

@@ -1,0 +1,35 @@
+"""The listener on loopback through which Envoy sends requests to itself: to pools that spill, and to those that sleep.
+
+What it answers is an upstream's answer to the door, and can be retried there; what a cluster refuses cannot.
+"""
+
+from router import spilling, waking
+from router.extension import Config, extension
+from router.replies import local_replies
+
+
+def listener(port: int, *, silent: str, buffer: int) -> Config:
+    """The listener on `port`."""
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="spill",
+        server_header_transformation="PASS_THROUGH",
+        generate_request_id=False,
+        stream_idle_timeout=silent,
+        route_config={"name": "spill", "virtual_hosts": [*waking.hosts(), spilling.host(silent=silent)]},
+        local_reply_config=local_replies(),
+        http_filters=[
+            *waking.filters(),
+            # without its headers: one of them would forbid the retry at the next pool
+            extension(
+                "envoy.filters.http.router", "extensions.filters.http.router.v3.Router", suppress_envoy_headers=True
+            ),
+        ],
+    )
+    return {
+        "name": "spill",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "per_connection_buffer_limit_bytes": buffer,
+        "filter_chains": [{"filters": [manager]}],
+    }

@@ -1,0 +1,134 @@
+"""Pools that may sleep: who asks for one waits, and is answered by it as soon as it is there.
+
+Behind a sleeping pool in its order stands a way to a listener on loopback of the same Envoy. There the request is tried
+at the pool, and while that has no server at an address that answers 503 after a while, over and over, until the pool is
+up or the deadline has passed. No process of ours is in the path: the answer streams from the pool to the client, and
+whoever waits goes on waiting while the process beside is restarted.
+
+These tries stand apart from those of the door, which are few: an answer that breaks off is not sought for ever.
+The way there is also what counts: as many requests as are on it wait, or were let through from there.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from router.extension import Config, extension, typed
+from router.keys import lua_text
+from router.routing import NOW, Sleeper
+
+WOKEN = "~woken"
+"""Behind a pool's name: its servers, for those who waited."""
+ASLEEP = "~asleep"
+"""Behind a pool's name: where nobody is at home."""
+TRIED = "~tried"
+"""Behind a pool's name: its servers, then where nobody is at home."""
+
+SLEPT = "x-fleet-slept"
+"""Names the pool that did not start in time; tells the door to try the next one, if there is one."""
+SINCE = "x-fleet-since"
+"""When a request came to the door, in seconds. Set there, whatever a client sends."""
+LOOK_EVERY = "2s"
+PAUSE = {"base_interval": "0.01s", "max_interval": "0.02s"}
+BEYOND = 60
+"""Seconds by which the door outlasts who waits."""
+FOR_EVER = 1_000_000
+LARGEST_BODY = 2**30
+"""The door has refused what is too large."""
+
+_BUFFER = "envoy.filters.http.buffer"
+_LUA = "envoy.filters.http.lua"
+_FAULT = "envoy.filters.http.fault"
+
+SCRIPT = """
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local patience, pool = headers:get(":authority"):match("^(%d+)%.([^~]+)")
+  local since = tonumber(headers:get("x-fleet-since") or "")
+  if since == nil or os.time() - since >= tonumber(patience) then
+    local reason = "pool " .. pool .. " did not start within " .. patience .. " s, please try again"
+    handle:respond({[":status"] = "504", [@slept@] = pool}, reason)
+  end
+end
+"""
+
+
+def endpoint_name(pool: str, sleeper: Sleeper) -> str:
+    """The host under which the listener knows that nobody is at home, and for how long that may be so."""
+    return f"{sleeper.hold_for}.{pool}{ASLEEP}"
+
+
+def filters() -> list[Config]:
+    """What the hosts below switch on."""
+    buffer = extension(_BUFFER, "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=LARGEST_BODY)
+    return [
+        buffer | {"disabled": True},
+        extension(_LUA, "extensions.filters.http.lua.v3.Lua") | {"disabled": True},
+        extension(_FAULT, "extensions.filters.http.fault.v3.HTTPFault") | {"disabled": True},
+    ]
+
+
+def hosts() -> Iterator[Config]:
+    """Of the listener on loopback, told apart by the end of the name that is asked for."""
+    yield {
+        "name": "held",
+        "domains": [f"*{TRIED}"],
+        "typed_per_filter_config": {
+            # the whole body: each try sends it anew
+            _BUFFER: _on(
+                typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": LARGEST_BODY})
+            )
+        },
+        "routes": [
+            {
+                "match": {"prefix": "/"},
+                "route": {
+                    "cluster_header": ":authority",
+                    "timeout": "0s",
+                    # the door's own is what counts
+                    "idle_timeout": "0s",
+                    "auto_host_rewrite": True,
+                    "retry_policy": {
+                        # a pool that is up and has no room at once; anything else is the door's to try elsewhere
+                        "retry_on": "retriable-status-codes",
+                        "retriable_status_codes": [503],
+                        "num_retries": FOR_EVER,
+                        "retry_back_off": PAUSE,
+                        "retry_priority": extension(
+                            "envoy.retry_priorities.previous_priorities",
+                            "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                            update_frequency=1,
+                        ),
+                    },
+                },
+            }
+        ],
+    }
+    script = SCRIPT.replace("@slept@", lua_text(SLEPT))
+    yield {
+        "name": "asleep",
+        "domains": [f"*{ASLEEP}"],
+        "typed_per_filter_config": {
+            _LUA: _on(typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})),
+            _FAULT: _on(
+                typed(
+                    "extensions.filters.http.fault.v3.HTTPFault",
+                    delay={"fixed_delay": LOOK_EVERY, "percentage": {"numerator": 100}},
+                    abort={"http_status": 503, "percentage": {"numerator": 100}},
+                )
+            ),
+        },
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
+    }
+    yield {
+        "name": "now",
+        "domains": [f"*{NOW}"],
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
+    }
+
+
+def longest(sleepers: Iterable[Sleeper]) -> int:
+    """Seconds for which nobody gives up; 0 where no pool sleeps."""
+    return max((sleeper.hold_for for sleeper in sleepers), default=0)
+
+
+def _on(config: Config) -> Config:
+    return typed("config.route.v3.FilterConfig", config=config, disabled=False)

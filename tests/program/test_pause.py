@@ -1,0 +1,100 @@
+"""`fleet pause` and `fleet resume`: what kubectl is asked for, and what is said when it fails."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.__main__ import main
+from infra.commands.scaling import PAUSED
+from tests.program.programs import ROOT
+
+KUBECTL = """#!/bin/sh
+echo "$@" >> {log}
+case "$*" in *{broken}*) echo 'Error from server (NotFound): nothing there' >&2; exit 1;; esac
+"""
+STACK = """
+config:
+  gcp:project: example-project
+  ollama-fleet:fleet:
+    gke: {location: us-central1-c}
+    pools:
+      t4:    {gpu: t4, replicas: 0..2}
+      l4:    {gpu: l4, replicas: 2}
+      busy:  {gpu: l4, replicas: 1..3, scaling: utilization}
+      cpu:   {gpu: none}
+    models:
+      llama3.2:3b: [t4, l4, busy]
+      nomic-embed-text: [cpu]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Pulumi.dev.yaml").write_text(STACK)
+    return tmp_path
+
+
+def kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str = "NOTHING") -> Path:
+    program, log = folder / "bin" / "kubectl", folder / "asked"
+    program.parent.mkdir()
+    program.write_text(KUBECTL.format(log=log, broken=broken))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return log
+
+
+def test_a_pause_takes_every_gpu_pool_to_nothing_and_touches_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = kubectl(folder, monkeypatch)
+    assert main(["pause", "--cwd", str(folder), "--context", "prod"]) == 0
+    assert log.read_text().splitlines() == [
+        "--context prod --namespace ollama scale deployment ollama-busy --replicas=0",
+        "--context prod --namespace ollama scale deployment ollama-l4 --replicas=0",
+        f"--context prod --namespace ollama annotate scaledobject ollama-t4 {PAUSED}=0 --overwrite",
+    ]
+    said = capsys.readouterr().out
+    assert "paused busy, l4, t4" in said
+    assert "an hour" in said
+
+
+def test_a_resume_gives_each_its_minimum_and_its_autoscaler_back(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = kubectl(folder, monkeypatch)
+    assert main(["resume", "--cwd", str(folder)]) == 0
+    assert log.read_text().splitlines() == [
+        "--namespace ollama scale deployment ollama-busy --replicas=1",
+        "--namespace ollama scale deployment ollama-l4 --replicas=2",
+        "--namespace ollama annotate scaledobject ollama-t4 autoscaling.keda.sh/paused-replicas- --overwrite",
+    ]
+    assert "resumed busy, l4, t4" in capsys.readouterr().out
+
+
+def test_one_pool_that_cannot_be_paused_keeps_no_other_from_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = kubectl(folder, monkeypatch, broken="ollama-l4")
+    assert main(["pause", "--cwd", str(folder)]) == 1
+    assert len(log.read_text().splitlines()) == 3
+    said = capsys.readouterr()
+    assert "pool l4: Error from server (NotFound)" in said.err
+    assert "get-credentials" in said.err
+    assert "paused" not in said.out
+
+
+def test_a_dry_run_prints_the_commands_and_needs_no_kubectl(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert main(["pause", "--cwd", str(folder), "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("kubectl --namespace ollama ") for line in lines)
+    assert main(["pause", "--cwd", str(folder)]) == 2
+    assert "kubectl: it is not on PATH" in capsys.readouterr().err
+
+
+def test_without_a_gpu_on_gke_there_is_nothing_to_pause(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pause", "--stack", "home", "--cwd", str(ROOT / "examples")]) == 0
+    assert "nothing to do" in capsys.readouterr().out
