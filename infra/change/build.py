@@ -45,13 +45,19 @@ def build(
         pools=of_pools,
         models=pools.models(was, now),
         resources=changed,
-        notes=notes,
+        notes=(*notes, *_priced_elsewhere(now)),
         risks=risks.risks(was, now, of_pools, changed),
         new_warnings=tuple(
             one for one in (now.problems if now else ()) if one.severity is Severity.WARNING and _gist(one) not in known
         ),
         code_compared=code_compared,
     )
+
+
+def _priced_elsewhere(plan: FleetPlan | None) -> tuple[str, ...]:
+    if plan is None or plan.cost is None or plan.cost.region == plan.cost.priced_in:
+        return ()
+    return (f"the catalogue has no prices of {plan.cost.region}: the money is that of {plan.cost.priced_in}",)
 
 
 def _gist(problem: Problem) -> tuple[str, str]:

@@ -28,10 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
     plan = common.plan_of(common.read_stack(arguments))
     if has_errors(plan.problems):
         return common.say_errors(plan.problems)
-    found = checks.check(plan, load(), cloud, _find)
-    sys.stdout.write("".join(map(_lines, found)))
-    missing = sum(finding.state is State.MISSING for finding in found)
-    sys.stdout.write(f"\n{missing} missing, {sum(finding.state is State.DOUBT for finding in found)} in doubt\n")
+    states = []
+    for finding in checks.check(plan, load(), cloud, _find):
+        # Google may take its time with the next answer, or be out of reach
+        sys.stdout.write(_lines(finding))
+        sys.stdout.flush()
+        states.append(finding.state)
+    missing, doubt, unknown = (states.count(state) for state in (State.MISSING, State.DOUBT, State.UNKNOWN))
+    sys.stdout.write(f"\n{missing} missing, {doubt} in doubt, {unknown} not checked\n")
     return common.ERRORS if missing else common.OK
 
 
@@ -40,13 +44,16 @@ def allows(plan: FleetPlan) -> bool:
 
     Without Google's clients or credentials it says so and lets pass: Pulumi will find out by itself, later.
     """
+    complete = True
     try:
-        found = checks.check(plan, load(), cloud, _find)
+        for one in checks.check(plan, load(), cloud, _find):
+            complete = complete and one.state is not State.MISSING
+            if one.state in (State.MISSING, State.DOUBT):
+                sys.stderr.write(_lines(one))
     except UnreadableError as left_out:
         sys.stderr.write(f"preflight left out: {left_out.problem.message}; {left_out.problem.remedy}\n")
         return True
-    sys.stderr.write("".join(_lines(one) for one in found if one.state in (State.MISSING, State.DOUBT)))
-    return not any(one.state is State.MISSING for one in found)
+    return complete
 
 
 def _find(name: str) -> str | None:

@@ -22,14 +22,16 @@ PRICE_TOLERANCE = 0.05
 QUOTA_PAGE = "https://console.cloud.google.com/iam-admin/quotas"
 
 
-def check(plan: FleetPlan, catalogue: Catalogue, connect: Callable[[], Cloud], find: Find) -> tuple[Finding, ...]:
-    """All findings; for a fleet without a cluster nobody connects.
+def check(plan: FleetPlan, catalogue: Catalogue, connect: Callable[[], Cloud], find: Find) -> Iterator[Finding]:
+    """All findings, each as it is known; for a fleet without a cluster nobody connects.
 
     A question that Google does not answer is a finding of its own, and the others are still asked.
     """
     if plan.cluster is None:
-        return (Finding(subject="cloud", state=State.OK, message="the fleet has no cluster on Google Cloud"),)
-    return (*_programs(find), *_cloud(plan, plan.cluster, catalogue, connect()))
+        yield Finding(subject="cloud", state=State.OK, message="the fleet has no cluster on Google Cloud")
+    else:
+        yield from _programs(find)
+        yield from _cloud(plan, plan.cluster, catalogue, connect())
 
 
 def _programs(find: Find) -> Iterator[Finding]:
@@ -59,9 +61,9 @@ def _cloud(plan: FleetPlan, cluster: ClusterPlan, catalogue: Catalogue, cloud: C
         except RefusedError as refused:
             yield Finding(
                 subject=subject,
-                state=State.UNKNOWN,
+                state=State.DOUBT,
                 message=f"Google does not say: {refused}",
-                remedy="gcloud auth application-default login, with an account that may view the project",
+                remedy=refused.remedy,
             )
     yield Finding(
         subject="stock",

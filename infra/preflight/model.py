@@ -43,6 +43,12 @@ class Limit:
 class RefusedError(Exception):
     """Google does not answer: no permission, no such thing, an API that is off. The message is Google's own."""
 
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = (
+            remedy or "check gcp:project, and that your account may view it: gcloud auth application-default login"
+        )
+
 
 class Cloud(Protocol):
     """What preflight asks of Google Cloud. Every question may raise RefusedError."""

@@ -1,5 +1,6 @@
 """The policy pack: what each rule stops, what it lets pass, and that the fleet itself breaks none."""
 
+import base64
 import importlib.util
 import json
 import sys
@@ -38,10 +39,15 @@ def pod(kind: str = "Deployment", name: str = "x", namespace: str = "other", **s
     return f"kubernetes:apps/v1:{kind}", {"metadata": metadata, "spec": {"template": template}}
 
 
-def ingress(service_name: str, port: int = 80, **spec: Any) -> tuple[str, Any]:
+def route(kind: str, **rule: Any) -> tuple[str, Any]:
+    return f"kubernetes:gateway.networking.k8s.io/v1:{kind}", {"spec": {"rules": [rule]}}
+
+
+def ingress(service_name: str, port: int = 80, *, annotations: Any = None, **spec: Any) -> tuple[str, Any]:
     backend = {"service": {"name": service_name, "port": {"number": port}}}
     rule = {"http": {"paths": [{"path": "/", "backend": backend}]}}
-    return "kubernetes:networking.k8s.io/v1:Ingress", {"spec": {"rules": [rule], **spec}}
+    inputs = {"metadata": {"annotations": annotations or {}}, "spec": {"rules": [rule], **spec}}
+    return "kubernetes:networking.k8s.io/v1:Ingress", inputs
 
 
 def config_map(**data: str) -> tuple[str, Any]:
@@ -52,6 +58,16 @@ def cluster(*, protected: bool, **labels: str) -> tuple[str, Any]:
     return "gcp:container/cluster:Cluster", {"deletionProtection": protected, "resourceLabels": labels}
 
 
+SERVICE, CONFIG_MAP, CLUSTER = (
+    "kubernetes:core/v1:Service",
+    "kubernetes:core/v1:ConfigMap",
+    "gcp:container/cluster:Cluster",
+)
+POOL = {"ollama-fleet/pool": "t4"}
+MANAGED = {"networking.gke.io/managed-certificates": "web"}
+NO_HTTP = "kubernetes.io/ingress.allow-http"
+MIRROR = {"requestMirror": {"backendRef": {"name": "other", "port": 11434}}}
+KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\nabc"
 INTERNAL = {"annotations": {"networking.gke.io/load-balancer-type": "Internal"}}
 TLS = [{"secretName": "tls"}]
 OLLAMA = {"name": "o", "image": "ollama/ollama:0.32.15"}
@@ -62,6 +78,16 @@ FAILS: list[tuple[str, tuple[str, Any], str]] = [
     ("public-door-without-tls", service("LoadBalancer", 443, 8080), "dev"),
     ("public-door-without-tls", ingress("web"), "dev"),
     ("public-door-without-tls", (GATEWAY, {"spec": {"listeners": [{"name": "a", "protocol": "HTTP"}]}}), "dev"),
+    ("public-door-without-tls", (GATEWAY, {"spec": {"listeners": [{"name": "a", "protocol": "UDP"}]}}), "dev"),
+    ("public-door-without-tls", (SERVICE, {"spec": {"externalIPs": ["192.0.2.1"], "ports": [{"port": 80}]}}), "dev"),
+    ("public-door-without-tls", (f"{SERVICE}Patch", service("LoadBalancer", 80)[1]), "dev"),
+    ("public-door-without-tls", ingress("web", annotations=MANAGED), "dev"),
+    ("ollama-past-the-router", (SERVICE, {"spec": {"type": "NodePort", "selector": POOL, "ports": []}}), "dev"),
+    ("ollama-past-the-router", (SERVICE, {"spec": {"externalIPs": ["192.0.2.1"], "selector": POOL}}), "dev"),
+    ("ollama-past-the-router", service("LoadBalancer", 443, target="11434"), "dev"),
+    ("ollama-past-the-router", route("TCPRoute", backendRefs=[{"name": "ollama-t4", "port": 80}]), "dev"),
+    ("ollama-past-the-router", route("HTTPRoute", filters=[MIRROR]), "dev"),
+    ("ollama-past-the-router", pod(initContainers=[{**OLLAMA, "ports": [{"hostPort": 80}]}]), "dev"),
     ("ollama-past-the-router", service("LoadBalancer", 443, target=11434), "dev"),
     ("ollama-past-the-router", service("NodePort", 11434), "dev"),
     ("ollama-past-the-router", ingress("ollama-t4", tls=TLS), "dev"),
@@ -71,12 +97,28 @@ FAILS: list[tuple[str, tuple[str, Any], str]] = [
     ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"privileged": True}}]), "dev"),
     ("privileged-pod", pod(initContainers=[{"name": "a", "securityContext": {"privileged": True}}]), "dev"),
     ("privileged-pod", pod(hostPID=True), "dev"),
+    ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"capabilities": {"add": ["ALL"]}}}]), "dev"),
+    ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"procMount": "Unmasked"}}]), "dev"),
+    ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"privileged": "true"}}]), "dev"),
+    ("privileged-pod", ("kubernetes:core/v1:PersistentVolume", {"spec": {"hostPath": {"path": "/"}}}), "dev"),
+    ("privileged-pod", ("kubernetes:core/v1:PodTemplate", {"template": {"spec": {"hostPID": True}}}), "dev"),
     ("privileged-pod", pod(volumes=[{"name": "v", "hostPath": {"path": "/"}}]), "dev"),
     ("privileged-pod", pod("DaemonSet", "nvidia-driver-t4", "other", hostPID=True), "dev"),
     ("privileged-pod", pod("DaemonSet", "not-a-driver", "ollama-drivers", hostPID=True), "dev"),
     ("secret-in-a-config-map", config_map(api_key="abc"), "dev"),
     ("secret-in-a-config-map", config_map(file="-----BEGIN RSA PRIVATE KEY-----\nabc"), "dev"),
     ("secret-in-a-config-map", config_map(**{"key.json": '{"private_key": "abc"}'}), "dev"),
+    ("secret-in-a-config-map", config_map(dbPassword="abc"), "dev"),
+    ("secret-in-a-config-map", config_map(apiKeys="abc"), "dev"),
+    ("secret-in-a-config-map", config_map(env="A=1\nDB_PASSWORD=abc-and-more"), "dev"),
+    ("secret-in-a-config-map", config_map(url="postgres://user:abc@db/x"), "dev"),
+    ("secret-in-a-config-map", config_map(a="hf_" + 34 * "a"), "dev"),
+    ("secret-in-a-config-map", config_map(a="github_pat_" + 60 * "a"), "dev"),
+    ("secret-in-a-config-map", config_map(a="xoxb-" + 30 * "1"), "dev"),
+    ("secret-in-a-config-map", config_map(a=f"eyJ{20 * 'a'}.eyJ{20 * 'a'}.{30 * 'a'}"), "dev"),
+    ("secret-in-a-config-map", (CONFIG_MAP, {"binaryData": {"id": base64.b64encode(KEY).decode()}}), "dev"),
+    ("unprotected-production-cluster", (CLUSTER, {"deletionProtection": "false", "name": "main-prod"}), "dev"),
+    ("unprotected-production-cluster", cluster(protected=False), "prod1"),
     ("unprotected-production-cluster", cluster(protected=False), "prod"),
     ("unprotected-production-cluster", cluster(protected=False), "eu-production"),
     ("unprotected-production-cluster", cluster(protected=False, env="prod"), "dev"),
@@ -87,13 +129,18 @@ PASSES: list[tuple[str, tuple[str, Any], str]] = [
     ("public-door-without-tls", service("ClusterIP", 80), "dev"),
     ("public-door-without-tls", ingress("web", tls=TLS), "dev"),
     ("public-door-without-tls", (GATEWAY, {"spec": {"listeners": [{"name": "a", "protocol": "HTTPS"}]}}), "dev"),
+    ("public-door-without-tls", ingress("web", annotations={**MANAGED, NO_HTTP: "false"}), "dev"),
+    ("public-door-without-tls", ingress("web", annotations={"kubernetes.io/ingress.class": "gce-internal"}), "dev"),
+    ("ollama-past-the-router", route("HTTPRoute", backendRefs=[{"name": "ollama-router", "port": 80}]), "dev"),
     ("ollama-past-the-router", service("ClusterIP", 11434), "dev"),
     ("ollama-past-the-router", ingress("ollama-router", tls=TLS), "dev"),
     ("ollama-past-the-router", pod(containers=[OLLAMA]), "dev"),
     ("privileged-pod", pod(), "dev"),
     ("privileged-pod", pod("DaemonSet", "nvidia-driver-t4", "ollama-drivers", hostPID=True), "dev"),
     ("secret-in-a-config-map", config_map(**{"routes.toml": "[routes]\n", "tokens-per-minute": "5"}), "dev"),
+    ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN"]}}}]), "dev"),
     ("secret-in-a-config-map", config_map(token=""), "dev"),
+    ("secret-in-a-config-map", config_map(env="API_KEY=$(API_KEY)\nTOKEN=${TOKEN}", url="https://user@host/x"), "dev"),
     ("unprotected-production-cluster", cluster(protected=True), "prod"),
     ("unprotected-production-cluster", cluster(protected=False), "dev"),
     ("unprotected-production-cluster", cluster(protected=False), "reproduction"),

@@ -252,6 +252,13 @@ def test_it_is_a_risk(edit: dict[str, Any], place: str) -> None:
     assert place in [risk.place for risk in change_of(GOOD, {**GOOD, **edit}).risks]
 
 
+def test_money_by_another_regions_prices_says_so() -> None:
+    far = {**GOOD, "gke": {**GOOD["gke"], "location": "asia-south1-a"}}
+    assert change_of(GOOD, GOOD).notes == ()
+    (note,) = change_of(GOOD, far).notes
+    assert "no prices of asia-south1" in note
+
+
 def kept(models: list[str], **pool: Any) -> dict[str, Any]:
     pools = {"one": {"gpu": "l4", "storage": "volume", "replicas": "0..1", **pool}}
     return {"gke": {"location": "us-central1-a"}, "pools": pools, "models": {name: ["one"] for name in models}}

@@ -1,6 +1,7 @@
 """`fleet preflight` against a double of Google Cloud, and the adapter against doubles of Google's own clients."""
 
 import copy
+import importlib
 import shutil
 import sys
 from collections.abc import Mapping
@@ -83,7 +84,9 @@ def plan_of(fleet: Any) -> FleetPlan:
 
 
 def findings(double: Double, fleet: Any = GOOD, *, missing: str = "") -> dict[str, Finding]:
-    found = check(plan_of(fleet), load(), lambda: double, lambda name: None if name == missing else f"/bin/{name}")
+    found = list(
+        check(plan_of(fleet), load(), lambda: double, lambda name: None if name == missing else f"/bin/{name}")
+    )
     assert len({one.subject for one in found}) == len(found)
     assert all(one.remedy for one in found if one.state in (State.MISSING, State.DOUBT))
     return {one.subject: one for one in found}
@@ -112,7 +115,7 @@ def test_a_program_that_is_missing_is_named_with_its_source(name: str) -> None:
         ({"channel": None}, "release channel", State.MISSING, "no channel regular"),
         ({"price": 9.0}, "price of T4", State.DOUBT, "$9.0000 an hour now"),
         ({"price": None}, "price of T4", State.UNKNOWN, "not found"),
-        ({"billing": RefusedError("403 no permission")}, "billing", State.UNKNOWN, "403 no permission"),
+        ({"billing": RefusedError("403 no permission")}, "billing", State.DOUBT, "403 no permission"),
     ],
 )
 def test_it_finds(answers: dict[str, Any], subject: str, state: State, says: str) -> None:
@@ -135,7 +138,17 @@ def test_an_unanswered_question_stops_no_other() -> None:
         ["project", "billing", "apis", "quotas", "machines", "channel", "price"], RefusedError("no")
     )
     found = findings(Double(**refused))
-    assert {"project", "billing", "APIs", "quotas", "zones", "release channel", "prices"} <= set(found)
+    unanswered = {"project", "billing", "APIs", "quotas", "zones", "release channel", "prices"}
+    # whoever is about to run `up` should know of each, with what to do
+    assert unanswered == {name for name, one in found.items() if one.state is State.DOUBT}
+    assert all(found[name].remedy for name in unanswered)
+
+
+def test_an_empty_answer_is_no_crash_and_never_taken_for_yes() -> None:
+    found = findings(Double(quotas={}, zones=(), machines=(), channel=None, price=None, apis=()))
+    states = {name: one.state for name, one in found.items() if one.state is not State.OK}
+    assert {states[name] for name in ("zones of t4", "zones of a100", "release channel", "APIs")} == {State.MISSING}
+    assert {states[name] for name in ("quota NVIDIA_T4_GPUS", "price of T4")} == {State.UNKNOWN}
 
 
 def test_the_nat_is_asked_for_on_a_network_that_others_made() -> None:
@@ -191,8 +204,12 @@ def test_without_the_clients_it_says_how_to_get_them(
 ) -> None:
     for name in ["google.api_core", "google.api_core.exceptions"]:
         monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "gke-gcloud-auth-plugin" else f"/bin/{name}")
     assert main(["preflight", "--stack", "dev", "--cwd", str(ROOT)]) == 2
-    assert "requirements-preflight.txt" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "requirements-preflight.txt" in shown.err
+    # and what is known without them
+    assert "gke-gcloud-auth-plugin: it is not on PATH" in shown.out
 
 
 # the adapter, against the official clients' own classes
@@ -313,6 +330,9 @@ def test_googles_refusal_becomes_a_finding_and_missing_credentials_an_error(
     clients["resourcemanager_v3.ProjectsClient"].get_project.side_effect = PermissionDenied("you may not\nsecond line")
     with pytest.raises(RefusedError, match=r"^you may not$"):
         cloud.project_is_active("p")
+    patience = clients["resourcemanager_v3.ProjectsClient"].get_project.call_args.kwargs
+    # without its own, a client goes on asking for ten minutes
+    assert patience["retry"].timeout == patience["timeout"] == google_cloud.PATIENCE_SECONDS < 60
 
     def nobody() -> Any:
         raise DefaultCredentialsError
@@ -320,3 +340,52 @@ def test_googles_refusal_becomes_a_finding_and_missing_credentials_an_error(
     monkeypatch.setattr("google.auth.default", nobody)
     with pytest.raises(google_cloud.UnreadableError, match="Google has none of you"):
         google_cloud.GoogleCloud()
+
+
+@pytest.mark.parametrize(
+    ("module", "failure", "remedy"),
+    [
+        ("google.api_core.exceptions", "Forbidden", "may view it"),
+        ("google.api_core.exceptions", "NotFound", "gke.location"),
+        ("google.api_core.exceptions", "BadRequest", "gke.location"),
+        ("google.api_core.exceptions", "TooManyRequests", "again in a minute"),
+        ("google.api_core.exceptions", "ServiceUnavailable", "again in a minute"),
+        ("google.api_core.exceptions", "DeadlineExceeded", "again in a minute"),
+        ("requests", "ReadTimeout", "again in a minute"),
+        ("requests", "ConnectionError", "again in a minute"),
+        ("google.auth.exceptions", "RefreshError", "application-default login"),
+        ("google.auth.exceptions", "TransportError", "application-default login"),
+        ("google.protobuf.json_format", "ParseError", "HTTPS_PROXY"),
+    ],
+)
+def test_whatever_the_clients_raise_is_a_refusal_with_a_remedy_and_no_traceback(
+    clients: dict[str, Any], module: str, failure: str, remedy: str
+) -> None:
+    raised = getattr(importlib.import_module(module), failure)("no\nmore")
+    cloud = google_cloud.GoogleCloud()
+    for client, method in (
+        ("resourcemanager_v3.ProjectsClient", "get_project"),
+        ("compute_v1.RegionsClient", "get"),
+        ("compute_v1.MachineTypesClient", "aggregated_list"),
+        ("compute_v1.AcceleratorTypesClient", "aggregated_list"),
+        ("compute_v1.RoutersClient", "list"),
+        ("billing_v1.CloudBillingClient", "get_project_billing_info"),
+        ("billing_v1.CloudCatalogClient", "list_skus"),
+        ("service_usage_v1.ServiceUsageClient", "list_services"),
+        ("container_v1.ClusterManagerClient", "get_server_config"),
+    ):
+        getattr(clients[client], method).side_effect = raised
+    for question in (
+        lambda: cloud.project_is_active("p"),
+        lambda: cloud.billing_is_on("p"),
+        lambda: cloud.enabled_apis("p"),
+        lambda: cloud.quotas("p", "r"),
+        lambda: cloud.zones_with("p", "t4"),
+        lambda: cloud.machine_zones("p", "n1"),
+        lambda: cloud.nat_of("p", "r", "n"),
+        lambda: cloud.channel_version("p", "l", "regular"),
+        lambda: cloud.gpu_price("r", ("T4",), spot=False),
+    ):
+        with pytest.raises(RefusedError, match=r"no$") as refused:
+            question()
+        assert remedy in refused.value.remedy
