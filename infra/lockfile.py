@@ -25,7 +25,7 @@ def read(folder: Path) -> Lock:
         return Lock.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return Lock()
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError, ValidationError, RecursionError):
         raise UnreadableError(
             error(NAME, "it is not what `fleet pin` writes", "remove it, and run fleet pin again")
         ) from None
