@@ -281,6 +281,17 @@ def test_a_stalled_pull_ends_at_the_deadline_and_goes_on_where_it_stood(
     assert registry.bytes_sent < 0.6 * len(weights)
 
 
+def test_a_clock_that_is_set_back_moves_no_deadline(pod: Pod, registry: Registry, weights: bytes) -> None:
+    date = pod.root / "bin" / "date"
+    date.write_text('#!/bin/sh\nold=$(cat "$0.now" 2>/dev/null || echo 1000000)\necho $((old - 1000)) | tee "$0.now"\n')
+    date.chmod(0o755)
+    registry.publish(TINY, weights)
+    registry.stalled.add(f"sha256:{hashlib.sha256(weights).hexdigest()}")
+    pod.mount(pulled(registry.source(TINY)))
+    run = pod.init(PULL_DEADLINE="5")
+    assert run.code == DEADLINE, run.output
+
+
 @pytest.mark.parametrize(
     "modelfile",
     ["FROM tiny\nPARAMETER num_ctx lots\n", "FROM tiny\nTEMPLATE {{ .Broken\n", "PARAMETER num_ctx 128\n"],
