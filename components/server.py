@@ -64,11 +64,8 @@ OVERRIDE_FOLDER = "/etc/ollama-fleet/override"
 OVERRIDE = "ollama-routes-override"
 USER = 10001
 """Any number but 0: the image names no user, and NVIDIA's device files are open to all."""
-NODE_START_SECONDS = 20 * 60
-"""What a replica may have to wait for beside its models: node, driver and image."""
 METADATA_SERVER = "169.254.169.254/32"
 DNS_PORT = 53
-STARTUP_PERIOD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +135,7 @@ class Server(pulumi.ComponentResource):
             opts=child,
         )
         # a pull or a node start must not be taken for a failed rollout, which Pulumi's own 10 minutes would do
-        patience = pool.pull_deadline + pool.startup_threshold * STARTUP_PERIOD + NODE_START_SECONDS
+        patience = pool.rollout_deadline
         self.deployment = Deployment(
             f"{name}-deployment",
             metadata=_owned(metadata(workload), pool),
@@ -215,8 +212,7 @@ def _pod(
         enable_service_links=False,
         node_selector={labels.POOL: pool.name},
         tolerations=labels.tolerations(pool.name, gpu=gpu),
-        # the drain may take this long, then Ollama cuts what is left
-        termination_grace_period_seconds=pool.drain_limit + 30,
+        termination_grace_period_seconds=pool.grace_period,
         security_context=PodSecurityContextArgs(
             run_as_non_root=True,
             run_as_user=USER,
@@ -262,7 +258,7 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
         # the proof of the GPU, once
         startup_probe=ProbeArgs(
             exec_=ExecActionArgs(command=command("started")),
-            period_seconds=STARTUP_PERIOD,
+            period_seconds=pool.startup_period,
             timeout_seconds=30,
             failure_threshold=pool.startup_threshold,
         ),
@@ -291,7 +287,11 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
     waiting.
     """
     first = mode == "init"
-    cpu, memory = (pool.prepare_cpu, pool.prepare_memory) if first else (pool.companion_cpu, pool.companion_memory)
+    cpu, memory, limit = (
+        (pool.prepare_cpu, pool.prepare_memory, pool.prepare_memory_limit)
+        if first
+        else (pool.companion_cpu, pool.companion_memory, pool.companion_memory_limit)
+    )
     return ContainerArgs(
         name="prepare" if first else "companion",
         image=pool.runtime.image,
@@ -311,7 +311,7 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
             }
         ),
         resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{cpu}m", "memory": str(memory)}, limits={"memory": str(2 * memory)}
+            requests={"cpu": f"{cpu}m", "memory": str(memory)}, limits={"memory": str(limit)}
         ),
         security_context=_locked_down(),
         volume_mounts=[

@@ -27,9 +27,10 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
-from components.server import STARTUP_PERIOD, USER
+from components.server import USER
 from infra.names import fingerprint
 from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER
+from infra.plan.pools import STARTUP_PERIOD
 from infra.plan.sidecar import default_image, prepared
 from prepare.definitions import command, definitions, scripts
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from infra import gguf_header
 from infra.catalogue.types import Shape
+from infra.plan.lock import LARGEST_NUMBER
 from infra.plan.sources import PLAIN_HTTP
 
 DEFAULT_HOST = "registry.ollama.ai"
@@ -26,8 +27,6 @@ LARGEST_MANIFEST = 2**22
 LARGEST_MODEL = 2**42
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 FAMILY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-LARGEST_NUMBER = 2**31
-"""Of a shape: what is larger is no model's."""
 SECONDS = 60
 """Without a byte."""
 SECONDS_IN_ALL = 600
@@ -181,7 +180,7 @@ def _read(start: bytes, whole: int) -> Header | None:
             )
         except (TypeError, ValueError, KeyError, ZeroDivisionError):
             return None
-        numbers = [read.max_context, *read.shape.model_dump(exclude_none=True).values()]
+        numbers = [read.max_context, *read.shape.model_dump(exclude={"sliding"}).values()]
         return read if max(numbers) < LARGEST_NUMBER and read.max_context > 0 else None
 
 

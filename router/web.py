@@ -103,5 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.rfile.read(int(length))
 
+    def version_string(self) -> str:
+        """What clients of the door see: not which Python answers."""
+        return "ollama-fleet"
+
     def log_message(self, *_: object) -> None:
         """Envoy's access log has every request that a client sent."""

@@ -1,7 +1,7 @@
 """What `fleet add` and `fleet pin` read from registries (fleet.lock.toml), laid under file and catalogue."""
 
 from datetime import date
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,6 +11,9 @@ from infra.config import FleetConfig, Model
 from infra.config.types import Digest
 from infra.names import canonical_model
 
+LARGEST_NUMBER = 2**31
+"""Of a shape: what is larger is no model's."""
+LARGEST_GB = 2**42 / 10**9
 FACTS = {"family", "kind", "quantization", "max_context", "size_gb", "source", "date"}
 
 
@@ -20,13 +23,13 @@ class Locked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     digest: Digest
-    size_gb: float = Field(gt=0, lt=1e6)
+    size_gb: float = Field(gt=0, le=LARGEST_GB)
     source: str
     date: date
     family: str = ""
-    kind: str = "chat"
+    kind: Literal["chat", "embedding"] = "chat"
     quantization: str = ""
-    max_context: int = 0
+    max_context: int = Field(default=0, ge=0, lt=LARGEST_NUMBER)
     shape: Shape | None = None
 
     @property
@@ -44,6 +47,10 @@ class Locked(BaseModel):
         except ValidationError as failure:
             wrong = failure.errors()[0]
             raise ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}") from None
+        if self.shape is not None:
+            numbers = self.shape.model_dump(exclude={"sliding"}).values()
+            if max(numbers) >= LARGEST_NUMBER or self.max_context < 1 or not self.family:
+                raise ValueError("no model has this shape")
         return self
 
 

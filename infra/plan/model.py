@@ -318,8 +318,10 @@ class PoolPlan:
     memory_request: int
     prepare_cpu: int
     prepare_memory: int
+    prepare_memory_limit: int
     companion_cpu: int
     companion_memory: int
+    companion_memory_limit: int
     model_storage: int
     """Bytes that the models of one replica take on disk."""
     environment: Mapping[str, str]
@@ -328,7 +330,13 @@ class PoolPlan:
     """Of whoever reaches a registry: the proxy."""
     pull_deadline: int
     drain_limit: int
+    grace_period: int
+    """Seconds from the signal to leave to the kill."""
     startup_threshold: int
+    startup_period: int
+    """Seconds between two questions of the startup probe."""
+    rollout_deadline: int
+    """Seconds that a replica may take to become ready before the rollout has failed."""
     runtime_class: str | None
     needs: HostNeeds
     address: str

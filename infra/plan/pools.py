@@ -40,6 +40,13 @@ from infra.problem import Problem, error
 
 FOREVER = -1
 FIVE_MINUTES = 300
+MEMORY_ROOM = 2
+"""What the containers that prepare models may take of what they ask for: a pull has peaks."""
+AFTER_DRAIN = 30
+"""Seconds. The drain may take its whole limit, then Ollama cuts what is left."""
+STARTUP_PERIOD = 3
+NODE_START = 20 * 60
+"""Seconds that a replica may have to wait for beside its models: node, driver and image."""
 BYTES_OF_A_DEFINITION = 100
 """What a definition takes beside its name and text: action, digest, the name of its file."""
 
@@ -185,14 +192,19 @@ def finish(
         memory_request=share.memory - server.companion_memory_mib * memory.MIB,
         prepare_cpu=server.prepare_cpu_millis,
         prepare_memory=server.prepare_memory_mib * memory.MIB,
+        prepare_memory_limit=MEMORY_ROOM * server.prepare_memory_mib * memory.MIB,
         companion_cpu=server.companion_cpu_millis,
         companion_memory=server.companion_memory_mib * memory.MIB,
+        companion_memory_limit=MEMORY_ROOM * server.companion_memory_mib * memory.MIB,
         model_storage=drafted.load.models,
         environment=dict(sorted((_environment(inputs, drafted) | pulling).items())),
         pull_environment=pulling,
         pull_deadline=pool.pull_deadline,
         drain_limit=pool.drain_limit,
+        grace_period=pool.drain_limit + AFTER_DRAIN,
         startup_threshold=pool.startup_threshold,
+        startup_period=STARTUP_PERIOD,
+        rollout_deadline=pool.pull_deadline + pool.startup_threshold * STARTUP_PERIOD + NODE_START,
         runtime_class=pool.runtime_class,
         needs=needs.of_pool(catalogue, drafted),
         address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Brings one entry of the list into place: pulled, created from its Modelfile, copied, or only verified.
 
-# What FROM in Modelfile $1 names.
+# What FROM in Modelfile $1 names: one word, as in the plan, or a sentence that begins with "From" would be taken for it.
 from_of() {
-    sed -n 's/^[[:space:]]*[Ff][Rr][Oo][Mm][[:space:]][[:space:]]*//p' "$1" | head -n 1 | tr -d '"\r' | sed 's/[[:space:]]*$//'
+    tr -d '"\r' <"$1" | sed -n 's/^[[:space:]]*[Ff][Rr][Oo][Mm][[:space:]][[:space:]]*\([^[:space:]]*\)[[:space:]]*$/\1/p' | head -n 1
 }
 
 # The model behind FROM in Modelfile $1, nothing where it is a file.
@@ -91,7 +91,7 @@ from_file() { # NAME MODELFILE DIGEST
     base_digest=$3
     if [ -z "$address" ] && [ ! -f "$file" ]; then why="$1 is made from $file, which is not there" && return "$NO_SOURCE"; fi
     [ "$base_digest" != - ] || base_digest=$(wc -c <"$file")-bytes
-    awk -v from="FROM $file" '!done && tolower($1) == "from" { print from; done = 1; next } { print }' "$2" >"$work/Modelfile"
+    awk -v from="FROM $file" '!done && NF == 2 && tolower($1) == "from" { print from; done = 1; next } { print }' "$2" >"$work/Modelfile"
 }
 
 bring_create() { # NAME MODELFILE DIGEST
@@ -108,7 +108,7 @@ bring_create() { # NAME MODELFILE DIGEST
             source=$(awk -F "$tab" -v name="$1" '$1 == "pull" && $2 == name { print $3; exit }' "$work/list/wanted.tsv")
             locate "${source:-$1}"
             if [ "$manifest" = "$target" ]; then base=$(as_pulled "$1"); else base=${source#http://}; fi
-            awk -v from="FROM $base" '!done && tolower($1) == "from" { print from; done = 1; next } { print }' \
+            awk -v from="FROM $base" '!done && NF == 2 && tolower($1) == "from" { print from; done = 1; next } { print }' \
                 "$recipe" >"$work/Modelfile"
         elif ! in_place "$manifest" -; then
             # `create` would pull it too, but without retries, verification or plain HTTP.

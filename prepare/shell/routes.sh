@@ -32,8 +32,13 @@ routed() {
             value = substr($0, RLENGTH + 1)
             sub(/[ \t]*=[ \t]*$/, "", name)
             name = unquote(name)
+            # its manifest has a path that is made of the name
+            if (name !~ /^[A-Za-z0-9][A-Za-z0-9_.:\/-]*$/ || name ~ /[\/:]\.\.?([\/:]|$)/) refuse(name " is not the name of a model")
             sub(/[ \t]*(#[^"]*)?$/, "", value)
             key = canonical(name)
+            # as the router does: hand edits bring no name, or it would refuse what we follow
+            if (FILENAME != ARGV[1] && !(key in declared)) refuse("the program does not declare " name)
+            if (FILENAME == ARGV[1]) declared[key] = 1
             spelled[key] = name
             if (value ~ /^\[[ \t]*("[^"\\]+"[ \t]*(,[ \t]*"[^"\\]+"[ \t]*)*,?)?[ \t]*\]$/) kind[key] = "model"
             else if (value ~ /^"[^"\\]+"$/) kind[key] = "alias"

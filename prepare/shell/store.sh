@@ -36,7 +36,8 @@ digest_of() { [ -f "$1" ] && sha256sum <"$1" | cut -c 1-64; }
 in_place() {
     [ -s "$1" ] || return 1
     [ "$2" = - ] || [ "$(digest_of "$1")" = "$2" ] || return 1
-    # Ollama writes manifests in place: one that a crash cut short names no weights.
+    # Ollama writes manifests in place: one that a crash cut short names no weights, or does not end.
+    case $(tail -c 2 "$1") in *'}') ;; *) return 1 ;; esac
     grep -q 'vnd\.ollama\.image\.\(model\|tensor\)' "$1" || return 1
     grep -o '"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*' "$1" | sed 's/.*sha256://; s/","size":/ /' |
         while read -r blob size; do

@@ -213,6 +213,19 @@ def test_what_does_not_speak_http_is_told_in_a_sentence(folder: Path, capsys: py
     assert "does not speak HTTP" in capsys.readouterr().err
 
 
+def test_a_byte_now_and_then_is_no_answer(
+    folder: Path,
+    registry: Registry,
+    weights: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(registries, "SECONDS_IN_ALL", 0)
+    registry.publish(TINY, weights)
+    assert fleet(folder, "add", "tiny", "--pool", "t4") == 1
+    assert "too slowly" in capsys.readouterr().err
+
+
 def test_weights_whose_counts_no_model_has_are_refused_at_once(
     folder: Path, registry: Registry, weights: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,7 +313,39 @@ def test_a_registry_that_does_not_answer_stops_no_other_pin(
     assert "me/mine:q4" in (folder / "fleet.lock.toml").read_text()
 
 
-@pytest.mark.parametrize("text", ["models = 3\n", "[models.a]\ndigest = 'x'\n", "not toml"])
+ENTRY = f"""[models.a]
+digest = "{"a" * 64}"
+size_gb = 1.0
+source = "https://registry.example"
+date = "2026-01-01"
+family = "llama"
+max_context = 8192
+shape = {{layers = 2, heads = 2, kv_heads = 2, head_dim = 64, embedding = 128, vocabulary = 100}}
+"""
+
+
+def test_an_entry_of_the_lock_is_read(folder: Path) -> None:
+    (folder / "fleet.lock.toml").write_text(ENTRY)
+    assert fleet(folder, "plan") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models = 3\n",
+        "[models.a]\ndigest = 'x'\n",
+        "not toml",
+        f"a = {'[' * 50_000}",
+        ENTRY.replace("1.0", "inf"),
+        ENTRY.replace("1.0", "nan"),
+        ENTRY.replace("1.0", "1e300"),
+        ENTRY.replace("1.0", "-1.0"),
+        ENTRY.replace("8192", "0"),
+        ENTRY.replace("8192", "9" * 400),
+        ENTRY.replace("layers = 2", f"layers = {'9' * 400}"),
+        ENTRY.replace("family", 'kind = "other"\nfamily'),
+    ],
+)
 def test_a_lock_that_is_none_is_refused_by_name(folder: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "fleet.lock.toml").write_text(text)
     assert fleet(folder, "plan") == 2

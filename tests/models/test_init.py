@@ -1,7 +1,10 @@
 """The init container against the real Ollama server and a registry double: what it brings, and how it fails."""
 
 import hashlib
+import os
+import subprocess
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -182,13 +185,16 @@ def test_a_full_disk_is_named_at_once(
     assert "try 1 of" not in run.output
 
 
-def test_a_manifest_that_a_crash_cut_short_is_brought_again(pod: Pod, registry: Registry, weights: bytes) -> None:
+@pytest.mark.parametrize("kept", [60, -1])
+def test_a_manifest_that_a_crash_cut_short_is_brought_again(
+    pod: Pod, registry: Registry, weights: bytes, kept: int
+) -> None:
     registry.publish(TINY, weights)
     pod.hold(registry)
     pod.mount(pulled(registry.source(TINY)))
     cut = manifest(pod, f"127.0.0.1:{registry.port}/library/tiny/latest")
     cut.parent.mkdir(parents=True)
-    cut.write_bytes(registry.manifests[TINY][:60])
+    cut.write_bytes(registry.manifests[TINY][:kept])
     run = pod.init()
     assert run.code == 0, run.output
     assert cut.read_bytes() == registry.manifests[TINY]
@@ -293,6 +299,17 @@ def test_a_stalled_pull_ends_at_the_deadline_and_goes_on_where_it_stood(
     assert registry.bytes_sent < 0.6 * len(weights)
 
 
+def test_a_clock_that_is_set_back_moves_no_deadline(pod: Pod, registry: Registry, weights: bytes) -> None:
+    date = pod.root / "bin" / "date"
+    date.write_text('#!/bin/sh\nold=$(cat "$0.now" 2>/dev/null || echo 1000000)\necho $((old - 1000)) | tee "$0.now"\n')
+    date.chmod(0o755)
+    registry.publish(TINY, weights)
+    registry.stalled.add(f"sha256:{hashlib.sha256(weights).hexdigest()}")
+    pod.mount(pulled(registry.source(TINY)))
+    run = pod.init(PULL_DEADLINE="5")
+    assert run.code == DEADLINE, run.output
+
+
 @pytest.mark.parametrize(
     "modelfile",
     ["FROM tiny\nPARAMETER num_ctx lots\n", "FROM tiny\nTEMPLATE {{ .Broken\n", "PARAMETER num_ctx 128\n"],
@@ -345,6 +362,45 @@ def test_a_foreign_server_on_the_port_is_not_taken_for_its_own(pod: Pod, registr
         assert run.code == NO_SERVER, run.output
         assert run.message.startswith("another server answers at ")
         assert server.models() == set()
+
+
+def test_any_text_may_stand_in_a_modelfile(pod: Pod, registry: Registry, weights: bytes) -> None:
+    registry.publish(TINY, weights)
+    pod.hold(registry)
+    system = "Be kind.\nFrom now on say 'no'.\nEOF\n$(touch /tmp/evil) `id` ${HOME} \\n \\ % {{ .x }} {inputs.x} 😀"
+    pod.mount(pulled(registry.source(TINY)), created("bot", f'SYSTEM """{system}"""\nFROM tiny\n'))
+    run = pod.init()
+    assert run.code == 0, run.output
+    with pod.serving() as server:
+        assert server.ask("/api/show", {"model": "bot"})["system"] == system
+
+
+def test_a_start_that_is_killed_at_any_moment_is_made_good_by_the_next(
+    pod: Pod, registry: Registry, weights: bytes
+) -> None:
+    digest = registry.publish(TINY, weights)
+    overlay = created("tiny", "FROM tiny\nPARAMETER num_ctx 512\n")
+    bot = created("bot", "FROM tiny\nPARAMETER temperature 0.2\n")
+    pod.mount(pulled(registry.source(TINY), digest), overlay, bot, copied("helper", "bot"))
+    done = 0.0
+    while True:
+        done += 0.2
+        with pod.running("init") as run:
+            try:
+                code = run.process.wait(done)
+                break
+            except subprocess.TimeoutExpired:
+                # as when the node loses its power: the server goes with it
+                os.killpg(run.process.pid, SIGKILL)
+    assert code == 0, run.output
+    assert done > 0.2
+    again = pod.init()
+    assert (again.code, "0 of them new" in again.output) == (0, True), again.output
+    with pod.serving() as server:
+        assert {"tiny:latest", "bot:latest", "helper:latest"} <= server.models()
+        assert server.parameters("tiny") == "num_ctx 512"
+        assert "temperature 0.2" in server.parameters("helper")
+        assert server.chat("helper")["done"]
 
 
 def test_a_signal_ends_it_promptly_and_its_server_with_it(pod: Pod, registry: Registry, weights: bytes) -> None:

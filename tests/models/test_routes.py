@@ -33,7 +33,9 @@ def test_a_declared_model_that_an_override_routes_here_arrives_with_its_aliases(
 ) -> None:
     bot = Prepared(name="bot", action="create", source="FROM other\nPARAMETER num_ctx 128\n")
     pod.mount(tiny, elsewhere={"bot": [other, bot], "other": [other]})
-    programs = routes('"tiny" = ["t4"]\nbot = ["a100"]\nother = ["a100"]\nassistant = {"bot" = 90, "tiny" = 10}\n')
+    programs = routes(
+        '"tiny" = ["t4"]\nbot = ["a100"]\nother = ["a100"]\nhelper = "other"\nassistant = {"bot" = 90, "tiny" = 10}\n'
+    )
     pod.route(programs)
     with pod.serving() as server, pod.running("watch") as watch:
         wait_until(lambda: {"tiny:latest", "assistant:latest"} <= server.models(), 20, watch)
@@ -51,8 +53,18 @@ def test_a_model_that_the_program_does_not_declare_is_refused(pod: Pod, tiny: Pr
     pod.route(routes('tiny = ["t4"]\n'), override='[routes]\n"me/stranger:q4" = ["t4"]\n')
     with pod.serving() as server, pod.running("watch") as watch:
         wait_until(lambda: "the list is in place" in watch.output, 20, watch)
-        assert "the map routes me/stranger:q4 here, which the program does not declare: refused" in watch.output
+        assert "override.toml line 2: the program does not declare me/stranger:q4" in watch.output
         assert not any("stranger" in name for name in server.models())
+
+
+@pytest.mark.parametrize("name", ["stranger", "a/../../../../tmp/x"])
+def test_hand_edits_bring_no_alias_and_no_path(pod: Pod, tiny: Prepared, name: str) -> None:
+    pod.mount(tiny)
+    pod.route(routes('tiny = ["t4"]\n'), override=f'[routes]\n"{name}" = "tiny"\n')
+    with pod.serving() as server, pod.running("watch") as watch:
+        wait_until(lambda: "the list is in place" in watch.output, 20, watch)
+        assert "the map is refused, the last one stays in force: override.toml line 2: " in watch.output
+        assert not [model for model in server.models() if not model.endswith("tiny:latest")]
 
 
 @pytest.mark.parametrize(

@@ -417,6 +417,13 @@ def test_a_number_that_envoy_has_no_place_for_is_refused(entry: dict[str, object
         parse(json.dumps({**rules, **entry}), {})
 
 
+@pytest.mark.parametrize("models", [[], "llama3.1:8b", {}, 0])
+def test_a_key_whose_list_of_models_is_none_is_refused_and_not_let_in_everywhere(models: object) -> None:
+    rules = {"auth": "keys", "clientOptions": "pass", "contexts": {}, "maxBody": 1, "origins": []}
+    with pytest.raises(MapError, match="list of models"):
+        parse(json.dumps({**rules, "keys": {"search": {"models": models}}}), {"search": "a" * 64})
+
+
 def test_rules_and_facts_without_end_are_refused() -> None:
     for read in (lambda text: parse(text, {}), facts.parse):
         with pytest.raises(MapError):

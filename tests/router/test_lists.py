@@ -56,7 +56,8 @@ def test_a_name_is_listed_as_a_replica_shows_it_and_else_as_the_plan_has_it(
         ("bot:latest", 0, "library"),
         ("m:latest", 1_787_307_072, "library"),
     ]
-    assert door.ask("HEAD", "/api/tags").status == 200
+    head = door.ask("HEAD", "/api/tags")
+    assert (head.status, head.headers["server"]) == (200, "ollama-fleet")
     assert awake.asked == []
 
 

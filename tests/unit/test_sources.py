@@ -158,3 +158,15 @@ def test_every_pool_knows_how_the_models_of_the_others_are_made(plan_of: Plan) -
     steps = [(one.action, one.name) for one in elsewhere["bot"]]
     assert steps == [("pull", "llama3.2:1b"), ("create", "llama3.2:1b"), ("create", "bot")]
     assert elsewhere["bot"][-1].source == "FROM llama3.2:1b\nPARAMETER num_ctx 8192\n"
+
+
+def test_a_replica_has_time_to_come_and_to_leave(plan_of: Plan) -> None:
+    pool = plan_of(
+        fleet(
+            {"pullDeadline": "2h", "drainLimit": "5m", "startupThreshold": 200}, {"m": {"vram": "1Gi", "disk": "1Gi"}}
+        )
+    ).pool("t4")
+    assert pool.grace_period >= pool.drain_limit + 15
+    assert pool.rollout_deadline >= pool.pull_deadline + 200 * pool.startup_period + 600
+    assert pool.prepare_memory_limit > pool.prepare_memory
+    assert pool.companion_memory_limit > pool.companion_memory

@@ -145,6 +145,10 @@ def servers_ask_for_what_the_plan_says(view: View) -> Complaints:
             "prepare": (pool.prepare_cpu, pool.prepare_memory),
             "companion": (pool.companion_cpu, pool.companion_memory),
         }
+        limits = {"prepare": pool.prepare_memory_limit, "companion": pool.companion_memory_limit}
+        for name, limit in limits.items():
+            if at(pod.container(name), "resources.limits") != {"memory": str(limit)}:
+                yield f"{pod.name}/{name} is limited to {at(pod.container(name), 'resources.limits')}"
         if {one.get("name") for one in pod.containers} != set(planned):
             yield f"{pod.name} has {[one.get('name') for one in pod.containers]}"
         for name, (cpu, memory) in planned.items():
@@ -193,7 +197,7 @@ def models_are_brought_before_the_server_beside_it_and_drained_after_it(view: Vi
         command = at(pod.container("ollama"), "lifecycle.preStop.exec.command")
         if command != ["/bin/sh", SCRIPT, "drain", str(pool.drain_limit)]:
             yield f"{pod.name} drains by {command}"
-        if (pod.spec.get("terminationGracePeriodSeconds") or 0) <= pool.drain_limit:
+        if (pod.spec.get("terminationGracePeriodSeconds") or 0) != pool.grace_period:
             yield f"{pod.name} is killed while it drains"
 
 
@@ -305,7 +309,7 @@ def probes_ask_what_the_server_answers_and_have_patience(view: View) -> Complain
         if at(server, "ports") != [{"name": "http", "containerPort": OLLAMA_PORT}]:
             yield f"{pod.name} listens at {at(server, 'ports')}"
         period = at(server, "startupProbe.periodSeconds") or 0
-        if at(server, "startupProbe.failureThreshold") != pool.startup_threshold or period != 3:
+        if at(server, "startupProbe.failureThreshold") != pool.startup_threshold or period != pool.startup_period:
             yield f"{pod.name} has {at(server, 'startupProbe')} to start"
         # a server that loads a model answers late: three minutes at least before it is killed for that
         if (at(server, "livenessProbe.periodSeconds") or 0) * (at(server, "livenessProbe.failureThreshold") or 0) < 180:

@@ -227,10 +227,10 @@ def no_timeout_is_shorter_than_a_pull_and_the_start_of_a_node(view: View) -> Com
     for pod, pool in view.servers:
         timeouts = pod.owner.custom_timeouts or {}
         for operation in ("create", "update"):
-            if seconds(timeouts.get(operation)) < pool.pull_deadline + pool.startup_threshold * 3 + 600:
+            if seconds(timeouts.get(operation)) != pool.rollout_deadline:
                 yield f"{pod.name} may {operation} for {timeouts.get(operation)}"
         deadline = pod.owner.inputs.get("spec", {}).get("progressDeadlineSeconds") or 0
-        if deadline < pool.pull_deadline or deadline > seconds(timeouts.get("create")):
+        if deadline != pool.rollout_deadline:
             yield f"{pod.name} gives its progress {deadline} s"
     for pod, _ in view.drivers:
         timeouts = pod.owner.custom_timeouts or {}
