@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from router.admin import Admin, UnreachableError
 from router.control import Status
 from router.observing import PREFIX
-from router.routing import HELD
+from router.routing import HELD, LAST
 from router.spilling import ROOM
 from router.web import Reply
 
@@ -61,9 +61,7 @@ def in_flight(pools: Sequence[str], wanted: AbstractSet[str], admin: Admin) -> R
 
 
 def _active(pool: str, found: Iterable[tuple[str, int]]) -> int:
-    own = re.compile(
-        rf"cluster\.{re.escape(pool)}({re.escape(ROOM)}|{re.escape(HELD)})?\.upstream_rq_(pending_)?active"
-    )
+    own = re.compile(rf"cluster\.{re.escape(pool)}({ROOM}|{HELD}|{LAST})?\.upstream_rq_(pending_)?active")
     return sum(value for name, value in found if own.fullmatch(name))
 
 
