@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from router import spilling, waking
 from router.extension import Config, extension, typed
-from router.routing import HELD, LACKING, NOW, THROUGH, Endpoint, Order, Pool, Table
+from router.routing import HELD, LACKING, LAST, NOW, THROUGH, Endpoint, Order, Pool, Table
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
@@ -155,15 +155,16 @@ def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator
 def _sleeping(name: str, table: Table, certificates: str, port: int) -> Iterator[Config]:
     """The way on which requests wait for a pool, and what it leads to over the listener on loopback."""
     sleeper = table.sleepers[name]
-    held = _loopback(name + HELD, name, name + waking.TRIED, port)
-    held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
-    yield held
+    for way, end in ((HELD, waking.TRIED), (LAST, waking.AGAIN)):
+        held = _loopback(name + way, name, name + end, port)
+        held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
+        yield held
+        tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP))
+        # each of those who wait is at one try or another
+        tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
+        yield tried
     yield _awake(name + waking.WOKEN, name, table, certificates)
     yield _loopback(name + waking.ASLEEP, name, waking.endpoint_name(name, sleeper), port)
-    tried = _order(name + waking.TRIED, (name + waking.WOKEN, name + waking.ASLEEP))
-    # each of those who wait is at one try or another
-    tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
-    yield tried
     if sleeper.fallback:
         yield _loopback(name + NOW, name, name + NOW, port)
 

@@ -12,7 +12,9 @@ LACKING = "lacking"
 """A cluster without hosts, for requests on a path that no pool of their model serves."""
 
 HELD = "~held"
-"""Behind a pool's name: the way to a pool that may sleep, on which requests wait for it."""
+"""Behind a pool's name: the way to a pool that may sleep, on which requests wait before the next pool is asked."""
+LAST = "~last"
+"""Behind a pool's name: the same, where no other pool is left: whoever waited there also waits while it is busy."""
 NOW = "~now"
 """Behind a pool's name: an answer at once that the pool sleeps, for who need not wait."""
 
@@ -129,11 +131,11 @@ class Table:
         for pool in order:
             tried.append(pool + THROUGH if pool in self.rooms else pool)
             if pool == awaited:
-                tried.append(pool + (NOW if at_once else HELD))
+                tried.append(pool + (NOW if at_once else LAST if pool == order[-1] else HELD))
         if order[-1] in self.rooms:
             tried.append(order[-1])
         if awaited is not None and at_once:
-            tried.append(awaited + HELD)
+            tried.append(awaited + LAST)
         return tuple(tried)
 
     def cluster(self, order: Order) -> str:

@@ -20,7 +20,11 @@ WOKEN = "~woken"
 ASLEEP = "~asleep"
 """Behind a pool's name: where nobody is at home."""
 TRIED = "~tried"
-"""Behind a pool's name: its servers, then where nobody is at home."""
+"""Behind a pool's name: its servers, then where nobody is at home. What a server answers is the answer."""
+AGAIN = "~again"
+"""Behind a pool's name: the same, and a server that has no room is asked again."""
+STILL = "x-fleet-asleep"
+"""Of the answer that nobody is at home yet."""
 
 SLEPT = "x-fleet-slept"
 """Names the pool that did not start in time; tells the door to try the next one, if there is one."""
@@ -68,9 +72,36 @@ def filters() -> list[Config]:
 
 def hosts() -> Iterator[Config]:
     """Of the listener on loopback, told apart by the end of the name that is asked for."""
+    # a pool that is up and has no room is left to the door where it can go on to another
+    yield _held("held", TRIED, {"retry_on": "retriable-headers", "retriable_headers": [_present(STILL)]})
+    yield _held("last", AGAIN, {"retry_on": "retriable-status-codes", "retriable_status_codes": [503]})
+    script = SCRIPT.replace("@slept@", lua_text(SLEPT))
     yield {
-        "name": "held",
-        "domains": [f"*{TRIED}"],
+        "name": "asleep",
+        "domains": [f"*{ASLEEP}"],
+        "response_headers_to_add": [{"header": {"key": STILL, "value": "yes"}}],
+        "typed_per_filter_config": {
+            _LUA: _on(typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})),
+            _FAULT: _on(
+                typed(
+                    "extensions.filters.http.fault.v3.HTTPFault",
+                    delay={"fixed_delay": LOOK_EVERY, "percentage": {"numerator": 100}},
+                )
+            ),
+        },
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
+    }
+    yield {
+        "name": "now",
+        "domains": [f"*{NOW}"],
+        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
+    }
+
+
+def _held(name: str, end: str, retry: Config) -> Config:
+    return {
+        "name": name,
+        "domains": [f"*{end}"],
         "typed_per_filter_config": {
             # the whole body: each try sends it anew
             _BUFFER: _on(
@@ -87,9 +118,7 @@ def hosts() -> Iterator[Config]:
                     "idle_timeout": "0s",
                     "auto_host_rewrite": True,
                     "retry_policy": {
-                        # a pool that is up and has no room at once; anything else is the door's to try elsewhere
-                        "retry_on": "retriable-status-codes",
-                        "retriable_status_codes": [503],
+                        **retry,
                         "num_retries": FOR_EVER,
                         "retry_back_off": PAUSE,
                         "retry_priority": extension(
@@ -102,27 +131,10 @@ def hosts() -> Iterator[Config]:
             }
         ],
     }
-    script = SCRIPT.replace("@slept@", lua_text(SLEPT))
-    yield {
-        "name": "asleep",
-        "domains": [f"*{ASLEEP}"],
-        "typed_per_filter_config": {
-            _LUA: _on(typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})),
-            _FAULT: _on(
-                typed(
-                    "extensions.filters.http.fault.v3.HTTPFault",
-                    delay={"fixed_delay": LOOK_EVERY, "percentage": {"numerator": 100}},
-                    abort={"http_status": 503, "percentage": {"numerator": 100}},
-                )
-            ),
-        },
-        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
-    }
-    yield {
-        "name": "now",
-        "domains": [f"*{NOW}"],
-        "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
-    }
+
+
+def _present(header: str) -> Config:
+    return {"name": header, "present_match": True}
 
 
 def longest(sleepers: Iterable[Sleeper]) -> int:

@@ -57,7 +57,8 @@ def _sleep(catalogue: Catalogue, drafted: Draft, machines: Nodes | None, down_af
     billed = facts.boot_minutes + idle_after / MINUTE + facts.unneeded_minutes
     hourly = machines.hourly if machines else None
     return SleepPlan(
-        wake=pool.wake,
+        # who hands on what it has no room for has none while it sleeps
+        wake="fallback" if pool.when_busy == "spill" else pool.wake,
         hold_for=pool.hold_for or patience,
         held_at_most=pool.hold_limit or HOLD_LIMIT,
         starts_within=starts_within,
@@ -177,8 +178,14 @@ def _asleep(name: str, entry: Pool, pool: PoolPlan, models: Sequence[ModelPlan])
             f"and a wake takes about {_minutes(sleep.starts_within)}",
             f"write {-(-sleep.starts_within // MINUTE)}m or more, or take it out",
         )
+    if entry.when_busy == "spill" and "wake" in entry.model_fields_set and entry.wake == "hold":
+        yield warning(
+            place("pools", name, "wake"),
+            "the pool spills, so the next one of a route answers while it sleeps too",
+            "take wake out, or write whenBusy: wait",
+        )
     alone = sorted(model.name for model in models if model.route[-1] == name)
-    if sleep.wake == "fallback" and alone:
+    if entry.wake == "fallback" and alone:
         yield warning(
             place("pools", name, "wake"),
             f"{_some(alone)} {'has' if len(alone) == 1 else 'have'} no pool behind {name}: these requests wait for it",

@@ -30,7 +30,7 @@ def remarks(plan: FleetPlan, model: ModelPlan) -> tuple[str, ...]:
     first = _first(plan, model)
     found = []
     if first is not None and first.sleeps:
-        found.append(asleep(plan, first))
+        found.append(_instead(plan, model, first) or asleep(plan, first))
     if model.shares:
         found.append(f"shares {model.shares}")
     if first is not None and first.takes_turns:
@@ -49,6 +49,14 @@ def asleep(plan: FleetPlan, pool: PoolPlan) -> str:
     wake = span(f"{plan.wake_minutes[0]:g}", f"{most:.0f}", "-")
     cost = sleep.wake_cost if sleep else None
     return f"asleep: first answer after {wake} min" + (f", ${cost:,.2f} a wake" if cost else "")
+
+
+def _instead(plan: FleetPlan, model: ModelPlan, first: PoolPlan) -> str:
+    """Which pool answers while the first one wakes; empty where requests wait."""
+    others = (_pool(plan, name) for name in model.route[1:])
+    up = next((pool.name for pool in others if pool is not None and not pool.sleeps), None)
+    at_once = first.scaling.sleep is not None and first.scaling.sleep.wake == "fallback"
+    return f"{up} answers while {first.name} wakes" if up and at_once else ""
 
 
 def _pool(plan: FleetPlan, name: str) -> PoolPlan | None:

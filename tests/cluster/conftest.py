@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import tools
+from tests.cluster import keda
 from tests.cluster.control_plane import CONTROL_PLANE, NODES, control_plane, fake_nodes
 from tests.cluster.fleet import Fleet, installed, on_gke
 from tests.cluster.kube import Kube
@@ -16,6 +18,7 @@ GIVEN = "OLLAMA_FLEET_KUBECONFIG"
 """The kubeconfig to use in place of a control plane of our own. Not KUBECONFIG itself, which may be anybody's: only
 `make test-cluster` hands that on."""
 STACKS = on_gke()
+SCALED_OBJECT = "keda-scaled-object"
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +26,8 @@ def programs() -> dict[str, Path]:
     """Name -> path of the programs that this run needs."""
     names = (NODES,) if os.environ.get(GIVEN) else (*CONTROL_PLANE, NODES)
     found = {name: tools.find(name) for name in names}
-    missing = ", ".join(name for name, path in found.items() if path is None)
+    definition = tools.find_file(SCALED_OBJECT)
+    missing = ", ".join(name for name, path in {**found, SCALED_OBJECT: definition}.items() if path is None)
     if missing:
         remedy = f"cluster tier left out: no {missing}; `make tools` brings what is missing"
         if os.environ.get("OLLAMA_FLEET_REQUIRE_TIERS") == "1":
@@ -36,13 +40,16 @@ def programs() -> dict[str, Path]:
 def kube(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """An API server, with KWOK beside it: the given one, else our own without any node."""
     folder = tmp_path_factory.mktemp("cluster")
-    if given := os.environ.get(GIVEN):
-        api = Kube(Path(given), folder)
-        with fake_nodes(folder, programs, api):
-            yield api
-    else:
-        with control_plane(folder, programs) as (api, _), fake_nodes(folder, programs, api):
-            yield api
+    definition = tools.find_file(SCALED_OBJECT)
+    assert definition, "programs has looked for it"
+    with ExitStack() as stack:
+        if given := os.environ.get(GIVEN):
+            api = Kube(Path(given), folder)
+        else:
+            api, _ = stack.enter_context(control_plane(folder, programs))
+        stack.enter_context(fake_nodes(folder, programs, api))
+        stack.enter_context(keda.defined(api, definition))
+        yield api
 
 
 @pytest.fixture(scope="session", params=STACKS)

@@ -20,6 +20,7 @@ from tests.cluster.readiness import complaint
 from tests.engine.doubles import Existing, GoogleDouble, KubernetesDouble
 from tests.engine.doubles import provider as engine
 from tests.engine.doubles.google_outputs import NODE_POOL
+from tests.engine.doubles.kubernetes import is_release
 from tests.engine.doubles.provider import Subject, digest
 from tests.engine.doubles.values import UNKNOWN, Properties
 
@@ -48,6 +49,8 @@ class ApplyingDouble(KubernetesDouble):
         return {**live, "metadata": metadata}
 
     def rehearse(self, subject: Subject, id: str | None, ignored: Sequence[str]) -> None:
+        if is_release(subject):
+            return
         manifest = _whole(subject.inputs)
         if UNKNOWN in str(manifest):
             return
@@ -66,6 +69,8 @@ class ApplyingDouble(KubernetesDouble):
         self._apply(subject, ignored)
 
     def settle(self, subject: Subject, id: str, seconds: float) -> None:
+        if is_release(subject):
+            return
         patience = time.monotonic() + min(seconds or self.patience, self.patience)
         while reason := complaint(self.kube, _whole(subject.inputs)):
             if time.monotonic() > patience:
@@ -73,6 +78,8 @@ class ApplyingDouble(KubernetesDouble):
             time.sleep(0.2)
 
     def remove(self, subject: Subject, id: str, seconds: float) -> None:
+        if is_release(subject):
+            return
         manifest = _whole(subject.inputs)
         try:
             self.kube.delete(manifest, "Foreground")
@@ -82,10 +89,15 @@ class ApplyingDouble(KubernetesDouble):
 
     def found(self, subject: Subject, id: str) -> Existing | None:
         known = super().found(subject, id)
+        if is_release(subject):
+            return known
         return known if known and self.kube.exists(_whole(known.inputs)) else None
 
     def _apply(self, subject: Subject, ignored: Iterable[str], *, dry_run: bool = False, force: bool = False) -> None:
+        if is_release(subject):
+            return
         manifest, manager = _whole(subject.inputs), self.manager(subject.urn)
+        force = force or (manifest["metadata"].get("annotations") or {}).get("pulumi.com/patchForce") == "true"
         try:
             if ignored:
                 manifest = with_ignored(manifest, self.kube.get(manifest), ignored, manager)
@@ -97,6 +109,8 @@ class ApplyingDouble(KubernetesDouble):
             raise engine.RefusedError(text) from None
 
     def _live(self, subject: Subject) -> Manifest | None:
+        if is_release(subject):
+            return None
         try:
             return self.kube.get(_whole(subject.inputs))
         except RefusedError as refused:

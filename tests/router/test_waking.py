@@ -293,7 +293,7 @@ def test_a_pool_with_one_server_well_of_two_lets_nobody_wait(
     start = time.monotonic()
     assert Counter(door.chat("m").status for _ in range(100)) == {200: 100}
     assert time.monotonic() - start < 2 * 20
-    assert door.statistic(r"cluster\.t4~held\.upstream_rq_total") <= 1
+    assert door.statistic(r"cluster\.t4~(held|last)\.upstream_rq_total") <= 1
 
 
 def test_the_router_tells_how_many_wait_and_for_how_long_still(
@@ -308,3 +308,30 @@ def test_the_router_tells_how_many_wait_and_for_how_long_still(
         wait_until(lambda: figure(door, "ollama_fleet_pool_waking_seconds_left") < 39)
         pool.wake()
     wait_until(lambda: b"waking_waiting{" not in ask(door.metrics_port, "GET", "/metrics").body, 20)
+
+
+def test_a_pool_that_is_up_and_busy_hands_on_to_the_next_one(open_door: OpenDoor, ollama: StartOllama) -> None:
+    first, other = ollama("t4"), ollama("a100")
+    door = open_door(two(first.address, other.address), facts=sleeps())
+    first.status = 503
+    start = time.monotonic()
+    assert Counter((one.status, one.pool) for one in (door.chat("m") for _ in range(5))) == {(200, "a100"): 5}
+    assert time.monotonic() - start < 5
+
+
+def test_a_pool_that_spills_and_sleeps_hands_on_in_both_cases(
+    open_door: OpenDoor, ollama: StartOllama, sleeping: Callable[..., Sleeping]
+) -> None:
+    first, other = sleeping(), ollama("a100")
+    facts = sleeps(wake="fallback")
+    facts["pools"]["t4"]["spillsAt"] = 1
+    door = open_door(two(first.address, other.address), facts=facts)
+    assert door.chat("m").pool == "a100"
+    first.wake()
+    wait_until(lambda: door.chat("m").pool == "t4")
+    first.fake.gate = threading.Semaphore(0)
+    before = len(first.fake.asked)
+    with waiting(door, 1, {"stream": True, "chunks": 1}):
+        wait_until(lambda: len(first.fake.asked) == before + 1)
+        assert door.chat("m").pool == "a100"
+        first.fake.gate.release()

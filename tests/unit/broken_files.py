@@ -1623,6 +1623,14 @@ CASES: tuple[Case, ...] = (
         "warning",
     ),
     Case(
+        "waiting and handing on",
+        {"pools/t4/wake": "hold", "pools/t4/whenBusy": "spill"},
+        "fleet.pools.t4.wake",
+        "answers while it sleeps too",
+        "whenBusy: wait",
+        "warning",
+    ),
+    Case(
         "waiting although another pool is up",
         {"pools/a100/replicas": 1},
         "fleet.pools.t4.wake",

@@ -11,7 +11,7 @@ from infra.plan import cron
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.plan.scaling import SAFE_SHARE
 from infra.problem import Severity, has_errors
-from infra.report import figures
+from infra.report import figures, remarks
 from infra.report import json as to_json
 from tests.unit.conftest import Plan, Problems
 
@@ -91,6 +91,15 @@ def test_the_plan_tells_what_sleeping_saves_and_what_a_wake_costs(plan_of: Plan,
     assert found["sleep"]["wakeUsd"] == pytest.approx(0.23, abs=0.01)
     assert found["sleep"]["savedUsdPerHour"] > 0
     assert "scaling" not in figures.scaling(plan_of({}))
+
+
+def test_a_model_whose_next_pool_answers_meanwhile_is_not_called_asleep(plan_of: Plan, good: dict) -> None:
+    good["pools"]["t4"]["wake"] = "fallback"
+    good["pools"]["a100"]["replicas"] = 1
+    plan = plan_of(good)
+    said = {model.name: remarks.remarks(plan, model) for model in plan.models}
+    assert said["llama3.1:8b"] == ("a100 answers while t4 wakes",)
+    assert any("first answer after" in one for one in said["nomic-embed-text"])
 
 
 def test_the_request_that_a_memory_target_names_works(problems_of: Problems, plan_of: Plan, good: dict) -> None:

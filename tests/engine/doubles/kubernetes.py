@@ -34,7 +34,7 @@ class KubernetesDouble(ProviderDouble):
         super().__init__("kubernetes", "4.34.2")
 
     def checked(self, subject: Subject, news: Properties, olds: Properties, seed: bytes) -> Properties:
-        if _is_release(subject):
+        if is_release(subject):
             return news
         metadata = news.get("metadata") or {}
         if is_secret(metadata):
@@ -73,7 +73,7 @@ class KubernetesDouble(ProviderDouble):
         return str(identifier or cluster.get("server", ""))
 
     def computed(self, subject: Subject, id: str) -> Properties:
-        if _is_release(subject):
+        if is_release(subject):
             return {"status": {"status": "deployed", "version": subject.inputs.get("version")}}
         kept: Properties = {
             "metadata": {
@@ -109,13 +109,13 @@ class KubernetesDouble(ProviderDouble):
             del self.existing[key]
 
 
-def _is_release(subject: Subject) -> bool:
+def is_release(subject: Subject) -> bool:
     """Whether Helm makes it, with its namespace and under no metadata of ours."""
     return subject.type.startswith("kubernetes:helm.sh/")
 
 
 def _key(subject: Subject) -> tuple[str, str]:
-    if _is_release(subject):
+    if is_release(subject):
         return str(subject.inputs["namespace"]), str(subject.inputs["name"])
     metadata = subject.inputs.get("metadata", {})
     namespace = str(metadata.get("namespace", "default")) if _namespaced(subject) else ""
