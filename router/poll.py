@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.routing import Endpoint, Pool, canonical
+from router.sites import Site, Sites
 
 PERIOD = 2.0
 ANSWER_WITHIN = 5.0
@@ -56,6 +57,7 @@ class Poller:
         self._period = period
         self._certificates = certificates
         self._pools: Mapping[str, Pool] = {}
+        self._sites: Sites = {}
         self._replicas: dict[Address, Replica] = {}
         self._busy: set[object] = set()
         self._lock = threading.Lock()
@@ -64,9 +66,10 @@ class Poller:
         self._failures: dict[tuple[str, str], tuple[str, float]] = {}
         self.seen: Seen = {}
 
-    def follow(self, pools: Mapping[str, Pool]) -> None:
-        """From now on these."""
+    def follow(self, pools: Mapping[str, Pool], sites: Sites) -> None:
+        """From now on these, met like that."""
         self._pools = pools
+        self._sites = sites
 
     def run(self, stop: threading.Event) -> None:
         """Asks all replicas once a period until `stop` is set."""
@@ -153,7 +156,8 @@ class Poller:
         where = f"{ip}:{port}"
         try:
             with socket.create_connection((ip, port), timeout=ANSWER_WITHIN) as plain:
-                replica = self._questions(where, self._secured(plain, pool, endpoint), endpoint)
+                site = self._sites.get(pool.token or "", Site())
+                replica = _questions(where, self._secured(plain, pool, endpoint, site), endpoint, site)
         except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
             # it is believed for a while, then forgotten
             self._failed(name, where, _cause(error))
@@ -171,28 +175,16 @@ class Poller:
         with self._lock:
             self._failures.pop((pool, where), None)
 
-    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> socket.socket:
+    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint, site: Site) -> socket.socket:
         if not pool.tls:
             return plain
-        context = self._contexts.get(self._certificates)
+        context = self._contexts.get(site.authority)
         if context is None:
-            context = self._contexts[self._certificates] = ssl.create_default_context(cafile=self._certificates)
+            context = ssl.create_default_context(
+                cafile=None if site.authority else self._certificates, cadata=site.authority or None
+            )
+            self._contexts[site.authority] = context
         return context.wrap_socket(plain, server_hostname=endpoint.host)
-
-    def _questions(self, address: str, connected: socket.socket, endpoint: Endpoint) -> Replica:
-        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
-        connection.sock = connected
-        try:
-            tags, loaded, version = (_get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version"))
-        finally:
-            connection.close()
-        return Replica(
-            address=address,
-            models={canonical(str(entry["model"])): entry for entry in tags["models"]},
-            loaded=tuple(dict(entry) for entry in loaded["models"]),
-            version=str(version["version"]),
-            asked_at=time.monotonic(),
-        )
 
     def _publish(self) -> None:
         by_pool: defaultdict[str, list[Replica]] = defaultdict(list)
@@ -200,6 +192,24 @@ class Poller:
             for (pool, _, _), replica in sorted(self._replicas.items()):
                 by_pool[pool].append(replica)
             self.seen = {pool: tuple(replicas) for pool, replicas in by_pool.items()}
+
+
+def _questions(address: str, connected: socket.socket, endpoint: Endpoint, site: Site) -> Replica:
+    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
+    connection.sock = connected
+    try:
+        tags, loaded, version = (
+            _get(connection, path, site.headers) for path in ("/api/tags", "/api/ps", "/api/version")
+        )
+    finally:
+        connection.close()
+    return Replica(
+        address=address,
+        models={canonical(str(entry["model"])): entry for entry in tags["models"]},
+        loaded=tuple(dict(entry) for entry in loaded["models"]),
+        version=str(version["version"]),
+        asked_at=time.monotonic(),
+    )
 
 
 def _cause(error: Exception) -> str:
@@ -229,8 +239,8 @@ def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
     return []
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> Any:
-    connection.request("GET", path)
+def _get(connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> Any:
+    connection.request("GET", path, headers=dict(headers))
     answer = connection.getresponse()
     body = answer.read(LARGEST)
     if answer.status != http.client.OK:

@@ -39,6 +39,8 @@ class FakeOllama:
     """What it lists, and the digests; None: it answers no question about that."""
     loaded: list[str] = field(default_factory=list)
     version: str = "0.0.0"
+    wants: str = ""
+    """What it asks for in `authorization`, of probes and questions too; empty: nothing."""
     hangs: bool = False
     """Takes questions about its models and does not answer them."""
     gate: threading.Semaphore | None = None
@@ -106,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.server.fake.wants not in ("", self.headers.get("authorization")):
+            return self.send(401, {"error": "a key is required"})
         if self.path == "/api/version":
             self.server.fake.probed.add(self.headers["host"])
             return self.send(200, {"version": self.server.fake.version})
