@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,9 @@ class Door:
         authorities: Mapping[str, str] | None = None,
         drain_limit: int = 10,
         period: float = 0.2,
+        program: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+        envoy_options: Sequence[str] = (),
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
@@ -96,6 +99,7 @@ class Door:
         self.directory = folder / "memory"
         self.directory.mkdir()
         self._python = python
+        self._program, self._environment = program, {**ENVIRONMENT, **(environment or {})}
         self._drain_limit = drain_limit
         self._period = str(period)
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
@@ -111,7 +115,7 @@ class Door:
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             assert self._start(*self._router("init")).wait(START_SECONDS) == 0, self.log()
-            self.envoy = self._start(envoy, "-c", self.directory / "bootstrap.json", *ENVOY_OPTIONS)
+            self.envoy = self._start(envoy, "-c", self.directory / "bootstrap.json", *ENVOY_OPTIONS, *envoy_options)
             self.control = self._start(*self._router("run"))
             wait_until(self._serves, START_SECONDS, "the router is ready")
         except BaseException:
@@ -183,7 +187,12 @@ class Door:
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=ROOT, env=ENVIRONMENT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self._program,
+            env=self._environment,
         )
         self._processes.append(process)
         return process

@@ -63,9 +63,11 @@ class FakeOllama:
         return f"127.0.0.1:{self.port}"
 
     @contextmanager
-    def running(self, certificate: Path | None = None) -> Iterator["FakeOllama"]:
-        """Serves on a free port of loopback until the end of the block."""
-        self.server = server = _Server(self)
+    def running(
+        self, certificate: Path | None = None, *, at: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> Iterator["FakeOllama"]:
+        """Serves on a free port of loopback, or where it is told to, until the end of the block."""
+        self.server = server = _Server(self, at)
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -85,8 +87,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, fake: FakeOllama) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, fake: FakeOllama, at: tuple[str, int]) -> None:
+        super().__init__(at, _Handler)
         self.fake = fake
 
     def handle_error(self, request: Any, client_address: Any) -> None:
