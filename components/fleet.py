@@ -10,10 +10,11 @@ from infra.plan.model import FleetPlan
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """The plan, which must be without errors, and the keys of the door that the stack sets, by name."""
+    """The plan, which must be without errors, and the stack's keys of the door and tokens of sites, by name."""
 
     plan: FleetPlan
     api_keys: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    site_tokens: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
 
 
 class Fleet(pulumi.ComponentResource):
@@ -30,6 +31,8 @@ class Fleet(pulumi.ComponentResource):
     """Secret."""
     api_keys: pulumi.Output[Mapping[str, str]] | None = None
     """Every key of the door by name. Secret."""
+    address: pulumi.Output[str] | None = None
+    """Of a public door."""
 
     chat: pulumi.Output[Mapping[str, str]] | None = None
     """Address, email and password of the chat's first account. Secret."""
@@ -41,8 +44,8 @@ class Fleet(pulumi.ComponentResource):
             # imported when its turn comes: a fleet at home needs neither Google's SDK nor that of Kubernetes
             from components import gke
 
-            built = gke.build(self, name, plan, plan.cluster, args.api_keys)
-            self.endpoint, self.kubeconfig = built.endpoint, built.kubeconfig
+            built = gke.build(self, name, plan, plan.cluster, args.api_keys, args.site_tokens)
+            self.endpoint, self.kubeconfig, self.address = built.endpoint, built.kubeconfig, built.address
             self.api_keys, self.chat = built.api_keys, built.chat
         outputs = {"endpoint": self.endpoint, "kubeconfig": self.kubeconfig, "apiKeys": self.api_keys}
         self.register_outputs(outputs if self.chat is None else {**outputs, "chat": self.chat})

@@ -14,6 +14,7 @@ from pulumi_kubernetes.core.v1 import (
     ResourceQuotaSpecArgs,
     ScopedResourceSelectorRequirementArgs,
     ScopeSelectorArgs,
+    Secret,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
@@ -32,7 +33,7 @@ from components.scaler import Scaler, ScalerArgs
 from components.server import Server, ServerArgs
 from infra.plan import door
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
-from infra.plan.naming import PREPARE, ROUTER_METRICS
+from infra.plan.naming import PREPARE, ROUTER_METRICS, ROUTER_TOKENS
 from prepare.definitions import scripts, scripts_hash
 
 MOST_DRIVER_PODS = "1000"
@@ -48,6 +49,8 @@ class Built:
     kubeconfig: pulumi.Output[str]
     api_keys: pulumi.Output[Mapping[str, str]] | None
     """Secret; None where nobody needs one."""
+    address: pulumi.Output[str] | None
+    """Of a public door."""
     chat: pulumi.Output[Mapping[str, str]] | None
     """Address and first account of the chat. Secret; None without one."""
 
@@ -58,8 +61,9 @@ def build(
     plan: FleetPlan,
     planned: ClusterPlan,
     api_keys: Mapping[str, pulumi.Output[str]],
+    site_tokens: Mapping[str, pulumi.Output[str]],
 ) -> Built:
-    """The components of everything on GKE, as children of `fleet`; `api_keys` are those that the stack sets."""
+    """The components of everything on GKE, as children of `fleet`; keys and tokens are those that the stack sets."""
     cluster = Cluster(name, ClusterArgs(plan=planned), opts=pulumi.ResourceOptions(parent=fleet))
     provider = kubernetes.Provider(
         f"{name}-kubernetes",
@@ -94,6 +98,18 @@ def build(
         description="What every pool of the fleet needs: its door, and what scales it",
         opts=inside,
     )
+    if site_tokens:
+        Secret(
+            f"{name}-site-tokens",
+            metadata=ObjectMetaArgs(
+                name=ROUTER_TOKENS,
+                namespace=namespace.metadata.name,
+                labels={**labels.router(), **labels.MANAGED_BY},
+            ),
+            string_data=site_tokens,
+            opts=inside,
+        )
+    address = _address(fleet, f"{name}-router-address", plan, planned, cluster)
     # before the servers, which read its map
     router = Router(
         f"{name}-router",
@@ -101,7 +117,7 @@ def build(
             plan=plan.router,
             namespace=namespace.metadata.name,
             priority_class=priority.metadata.name,
-            address=_address(fleet, f"{name}-router-address", plan, planned, cluster),
+            address=address,
             metrics_annotations=annotations(plan.monitoring, plan.router.metrics_port),
         ),
         opts=component,
@@ -150,6 +166,7 @@ def build(
         endpoint=router.endpoint,
         kubeconfig=cluster.kubeconfig,
         api_keys=None if keys is None else keys.keys,
+        address=address,
         chat=chat,
     )
 

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(folder: Path = ROOT, lock: Lock | None = None) -> None:
-    """Registers everything and exports endpoint, kubeconfig, keys, the plan's summary and the commands to try.
+    """Registers everything and exports endpoint and public address, kubeconfig, keys, the plan's summary and the
+    commands to try.
 
     Raises pulumi.RunError, which Pulumi shows without a traceback, for a plan with errors.
     """
@@ -33,11 +34,14 @@ def main(folder: Path = ROOT, lock: Lock | None = None) -> None:
     if has_errors(plan.problems):
         raise pulumi.RunError(refusal(plan.problems))
     api_keys, problems = secrets.api_keys(plan)
-    if problems:
-        raise pulumi.RunError(refusal(problems))
-    fleet = Fleet("fleet", FleetArgs(plan=plan, api_keys=api_keys))
+    site_tokens, more = secrets.site_tokens(plan)
+    if problems or more:
+        raise pulumi.RunError(refusal([*problems, *more]))
+    fleet = Fleet("fleet", FleetArgs(plan=plan, api_keys=api_keys, site_tokens=site_tokens))
     if fleet.endpoint is not None:
         pulumi.export("endpoint", fleet.endpoint)
+    if fleet.address is not None:
+        pulumi.export("publicAddress", fleet.address)
     if fleet.kubeconfig is not None:
         pulumi.export("kubeconfig", fleet.kubeconfig)
     if fleet.api_keys is not None:
@@ -112,23 +116,23 @@ def summary(plan: FleetPlan) -> dict[str, Any]:
 
 
 def commands(plan: FleetPlan) -> list[str]:
-    """Three commands for one shell: get at the cluster and a key, chat, and see why a pod is not ready."""
+    """Three for one shell: get at the cluster and a key, at the door and chat, and see why a pod is not ready."""
     if plan.cluster is None:
         return []
     router = plan.router
-    model = next((model.name for model in plan.models if not model.embedding), "MODEL")
-    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
-    secure = router.settings.tls is not None
-    # asked by an address that no certificate is for
-    url = "-k https://127.0.0.1:8080" if secure else "http://127.0.0.1:8080"
-    key = next((name for name in router.keys if not _bounded(plan, name)), next(iter(router.keys), None))
-    header = '-H "x-api-key: $FLEET_API_KEY" ' if key else ""
-    forward = f"kubectl -n {plan.namespace} port-forward service/{ROUTER} 8080:{443 if secure else 80}"
     place = f"--location {plan.cluster.location} --project {plan.cluster.project}"
     reach = f"gcloud container clusters get-credentials {plan.cluster.name} {place} --dns-endpoint"
+    model = next((model.name for model in plan.models if not model.embedding), "MODEL")
+    body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
+    key = next((name for name in router.keys if not _bounded(plan, name)), next(iter(router.keys), None))
+    # nothing is known of the name that the certificate is for
+    options = [
+        *(["--insecure"] if router.settings.tls else []),
+        *(['-H "Authorization: Bearer $FLEET_API_KEY"'] if key else []),
+    ]
     return [
         f"{reach} && {_export(key)}" if key else reach,
-        f"{forward} & sleep 2; curl {url}/api/chat {header}-d '{body}'",
+        f"{_url(plan)}; curl {' '.join([*options, '$FLEET_URL/api/chat'])} -d '{body}'",
         f"kubectl -n {plan.namespace} describe pods -l app.kubernetes.io/name=ollama",
     ]
 
@@ -142,3 +146,18 @@ def _bounded(plan: FleetPlan, key: str) -> bool:
     """Whether a key may not ask every model; those of the fleet's own clients are theirs."""
     rule = plan.router.settings.keys.get(key)
     return key in (CHAT, LOAD_TEST) if rule is None else bool(rule.models)
+
+
+def _url(plan: FleetPlan) -> str:
+    """Where the door is from here, whatever name leads to it later."""
+    settings = plan.router.settings
+    scheme, port = ("https", 443) if settings.tls else ("http", 80)
+    if settings.expose == "public":
+        return f"export FLEET_URL={scheme}://$(pulumi stack output publicAddress)"
+    service = f"kubectl -n {plan.namespace} get service {ROUTER}"
+    if settings.expose == "internal":
+        ip = "{.status.loadBalancer.ingress[0].ip}"
+        return f"export FLEET_URL={scheme}://$({service} -o jsonpath='{ip}')"
+    local = port + 8000
+    forward = f"kubectl -n {plan.namespace} port-forward service/{ROUTER} {local}:{port}"
+    return f"{forward} & sleep 2; export FLEET_URL={scheme}://127.0.0.1:{local}"

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from router import spilling, waking
 from router.extension import Config, extension, typed
-from router.routing import HELD, LACKING, LAST, NOW, THROUGH, Endpoint, Order, Pool, Table
+from router.routing import HELD, LACKING, LAST, NOW, THROUGH, Endpoint, Order, Pool, Sleeper, Table
+from router.sites import Site, Sites
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
@@ -39,18 +40,46 @@ RETRY_ROOM = 1_000
 ALL_TO_THE_WELL = 100_000
 """Per cent: a pool of a thousand servers still is whole with one of them."""
 
+OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 IDLE_CONNECTION = "60s"
 CONNECTION_BUFFER = 64 * 1024
 """Bytes. The chain that reads a body raises it for that body alone."""
 
 
-def clusters(table: Table, *, spill_port: int, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
-    """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools."""
+def clusters(
+    table: Table, *, spill_port: int, certificates: str = SYSTEM_CERTIFICATES, sites: Sites | None = None
+) -> list[Config]:
+    """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools, unless
+    the site of the pool has an authority of its own."""
+
+    def pool(cluster: str, name: str) -> Config:
+        planned = table.pools[name]
+        found = _pool(cluster, name, planned, certificates, (sites or {}).get(planned.token or "", Site()))
+        if name in table.sleepers:
+            # it has all the load as long as one of its servers is well: whoever were sent past it would wait for it
+            found["load_assignment"]["policy"] = {"overprovisioning_factor": ALL_TO_THE_WELL}
+        return found
+
+    def token(name: str) -> bool:
+        return bool((sites or {}).get(table.pools[name].token or "", Site()).token)
+
     return [
-        *(_awake(name, name, table, certificates) for name in sorted(table.pools)),
-        *(cluster for name in sorted(table.rooms) for cluster in _spilling(name, table, certificates, spill_port)),
-        *(cluster for name in sorted(table.sleepers) for cluster in _sleeping(name, table, certificates, spill_port)),
-        *(_order(table.cluster(order), table.members(order)) for order in table.all_orders if _is_chain(order, table)),
+        *(pool(name, name) for name in sorted(table.pools)),
+        *(
+            cluster
+            for name in sorted(table.rooms)
+            for cluster in _spilling(name, pool(name + spilling.ROOM, name), table.rooms[name], spill_port)
+        ),
+        *(
+            cluster
+            for name, sleeper in sorted(table.sleepers.items())
+            for cluster in _sleeping(name, pool(name + waking.WOKEN, name), sleeper, spill_port)
+        ),
+        *(
+            _order(table.cluster(order), table.members(order), with_token=any(token(name) for name in order))
+            for order in table.all_orders
+            if _is_chain(order, table)
+        ),
         _cluster(UNKNOWN_MODEL, type="STATIC"),
         _cluster(LACKING, type="STATIC"),
     ]
@@ -71,9 +100,9 @@ def _is_chain(order: Order, table: Table) -> bool:
     return len(table.members(order)) > 1
 
 
-def _pool(name: str, pool: Pool, certificates: str, *, of: str = "") -> Config:
+def _pool(cluster_name: str, name: str, pool: Pool, certificates: str, site: Site) -> Config:
     cluster = _cluster(
-        name,
+        cluster_name,
         type="STRICT_DNS",
         # Looked up every 5 s, Envoy's default, whatever its time to live. IPv4 first: at home, a name with an IPv6
         # address that leads nowhere is common.
@@ -83,22 +112,18 @@ def _pool(name: str, pool: Pool, certificates: str, *, of: str = "") -> Config:
         # Without it a pod that leaves the DNS keeps its place until a probe fails: a scale-down cut 11 streams.
         ignore_health_on_host_removal=True,
         load_assignment={
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [_endpoint(of or name, endpoint) for endpoint in pool.endpoints]}],
+            "cluster_name": cluster_name,
+            "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint, site) for endpoint in pool.endpoints]}],
         },
-        health_checks=_health_checks(),
+        health_checks=_health_checks(site),
         outlier_detection=_outliers(),
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
-        typed_extension_protocol_options={
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-                "extensions.upstreams.http.v3.HttpProtocolOptions",
-                explicit_http_config={"http_protocol_options": {}},
-                common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
-            )
-        },
+        typed_extension_protocol_options=_protocol(with_token=bool(site.token)),
     )
     if pool.tls:
-        cluster["transport_socket"] = _tls(certificates)
+        cluster["transport_socket"] = _tls(
+            {"inline_string": site.authority} if site.authority else {"filename": certificates}
+        )
     return cluster
 
 
@@ -112,16 +137,35 @@ def _choice() -> Config:
     }
 
 
-def _awake(cluster: str, name: str, table: Table, certificates: str) -> Config:
-    """The pool; one that may sleep has all the load as long as one of its servers is well: whoever were sent past it
-    would wait for it."""
-    found = _pool(cluster, table.pools[name], certificates, of=name)
-    if name in table.sleepers:
-        found["load_assignment"]["policy"] = {"overprovisioning_factor": ALL_TO_THE_WELL}
-    return found
+def _protocol(*, with_token: bool) -> Config:
+    """The token is that of the chosen host, attempt by attempt: an order has a chain of filters of its own,
+    not that of the pool, and what one site is sent must not reach the next."""
+    token = {"key": "authorization", "value": "%UPSTREAM_METADATA(fleet:authorization)%"}
+    mutations = [{"remove": "authorization"}, {"append": {"header": token, "append_action": OVERWRITE}}]
+    filters = [
+        extension(
+            "envoy.filters.http.header_mutation",
+            "extensions.filters.http.header_mutation.v3.HeaderMutation",
+            mutations={"request_mutations": mutations},
+        ),
+        extension("envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"),
+    ]
+    return {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+            "extensions.upstreams.http.v3.HttpProtocolOptions",
+            explicit_http_config={"http_protocol_options": {}},
+            common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
+            **({"http_filters": filters} if with_token else {}),
+        )
+    }
 
 
-def _health_checks() -> list[Config]:
+def _health_checks(site: Site | None = None) -> list[Config]:
+    sent = [
+        {"header": {"key": name, "value": value.replace("%", "%%")}, "append_action": OVERWRITE}
+        for name, value in (site.headers if site else {}).items()
+    ]
+    headers = {"request_headers_to_add": sent} if sent else {}
     return [
         {
             "timeout": PROBE_TIMEOUT,
@@ -129,15 +173,14 @@ def _health_checks() -> list[Config]:
             "no_traffic_interval": PROBE_INTERVAL,
             "unhealthy_threshold": PROBES_UNTIL_DOWN,
             "healthy_threshold": 1,
-            "http_health_check": {"path": "/api/version"},
+            "http_health_check": {"path": "/api/version", **headers},
         }
     ]
 
 
-def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator[Config]:
+def _spilling(name: str, behind: Config, room: int, port: int) -> Iterator[Config]:
     """The pool behind a breaker that is as wide as its room, and the way there over the listener on loopback."""
-    behind = _pool(name + spilling.ROOM, table.pools[name], certificates)
-    behind["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": table.rooms[name]}]}
+    behind["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": room}]}
     yield behind
     through = name + THROUGH
     yield _cluster(
@@ -152,18 +195,17 @@ def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator
     )
 
 
-def _sleeping(name: str, table: Table, certificates: str, port: int) -> Iterator[Config]:
+def _sleeping(name: str, woken: Config, sleeper: Sleeper, port: int) -> Iterator[Config]:
     """The way on which requests wait for a pool, and what it leads to over the listener on loopback."""
-    sleeper = table.sleepers[name]
     for way, end in ((HELD, waking.TRIED), (LAST, waking.AGAIN)):
         held = _loopback(name + way, name, name + end, port)
         held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
         yield held
-        tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP))
+        tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP), with_token=False)
         # each of those who wait is at one try or another
         tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
         yield tried
-    yield _awake(name + waking.WOKEN, name, table, certificates)
+    yield woken
     yield _loopback(name + waking.ASLEEP, name, waking.endpoint_name(name, sleeper), port)
     if sleeper.fallback:
         yield _loopback(name + NOW, name, name + NOW, port)
@@ -182,7 +224,7 @@ def _loopback(name: str, pool: str, host: str, port: int) -> Config:
     )
 
 
-def _endpoint(pool: str, endpoint: Endpoint) -> Config:
+def _endpoint(pool: str, endpoint: Endpoint, site: Site) -> Config:
     address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
     return {
         "endpoint": {
@@ -192,7 +234,7 @@ def _endpoint(pool: str, endpoint: Endpoint) -> Config:
             "health_check_config": {"hostname": endpoint.host},
         },
         # The cluster of a request is that of its order; which pool of it answered is known only here.
-        "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
+        "metadata": {"filter_metadata": {"fleet": {"pool": pool, **site.headers}}},
     }
 
 
@@ -214,21 +256,22 @@ def _outliers() -> Config:
     }
 
 
-def _tls(certificates: str) -> Config:
+def _tls(authority: Config) -> Config:
     """TLS that asks for the host by name and believes only a certificate for that name."""
     return extension(
         "envoy.transport_sockets.tls",
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         auto_host_sni=True,
         auto_sni_san_validation=True,
-        common_tls_context={"validation_context": {"trusted_ca": {"filename": certificates}}},
+        common_tls_context={"validation_context": {"trusted_ca": authority}},
     )
 
 
-def _order(name: str, members: tuple[str, ...]) -> Config:
+def _order(name: str, members: tuple[str, ...], *, with_token: bool) -> Config:
     """The next member takes what the one before has no healthy host for."""
     return _cluster(
         name,
+        **({"typed_extension_protocol_options": _protocol(with_token=True)} if with_token else {}),
         lb_policy="CLUSTER_PROVIDED",
         cluster_type=extension(
             "envoy.clusters.aggregate", "extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(members)

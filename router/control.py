@@ -16,6 +16,7 @@ from router.poll import Poller, Seen
 from router.publisher import TAKEN_WITHIN, LateError, Publisher, RefusedError
 from router.routing import RouteMap, Table
 from router.rules import Key, RuleFiles, Rules
+from router.sites import SiteFiles, Sites
 from router.wakes import Wakes, Waking
 
 LOOK_EVERY = 0.2
@@ -34,7 +35,7 @@ class Status:
     faults: tuple[str, ...] = ()
     """Why the mounted files are not the map in force."""
     door_faults: tuple[str, ...] = ()
-    """Why the mounted rules, keys and certificate are not those in force."""
+    """Why the mounted rules, keys, tokens and certificates are not those in force."""
     overridden: tuple[str, ...] = ()
     """The models and pools that hand edits decide."""
     trouble: str = ""
@@ -57,16 +58,24 @@ class Control:
     """Keeps Envoy on the last good map. One thread runs it; `status` may be read from any."""
 
     def __init__(
-        self, setup: Setup, maps: Maps, rules: RuleFiles, poller: Poller, publisher: Publisher, wakes: Wakes
+        self,
+        setup: Setup,
+        maps: Maps,
+        rules: RuleFiles,
+        sites: SiteFiles,
+        poller: Poller,
+        publisher: Publisher,
+        wakes: Wakes,
     ) -> None:
         self._setup = setup
         self._maps = maps
         self._rules = rules
+        self._sites = sites
         self._certificate = Pair(setup.tls)
         self._poller = poller
         self._publisher = publisher
         self._wakes = wakes
-        self._wanted: tuple[Table, Rules, tuple[Resources, Resources]] | None = None
+        self._wanted: tuple[Table, Rules, Sites, tuple[Resources, Resources]] | None = None
         self._lists: tuple[object, object, object, Lists] | None = None
         self._keys: tuple[object, object, Mapping[str, Key] | None] | None = None
         self._in_force: tuple[Resources, Resources] | None = None
@@ -175,18 +184,19 @@ class Control:
         if self._maps.look():
             self._say()
         # both are looked at: `or` would leave out the second
-        if any([self._rules.look(), self._certificate.look()]):
+        if any([self._rules.look(), self._certificate.look(), self._sites.look()]):
             self._say_of_the_door()
         fleet = self._maps.mounted.fleet
         if fleet is not None:
-            self._poller.follow(fleet.pools)
+            self._poller.follow(fleet.pools, self._sites.sites)
         return fleet
 
     def _files(self, table: Table, rules: Rules) -> tuple[Resources, Resources]:
         """What Envoy needs for a table; rendered once, since most looks find what the one before found."""
-        if self._wanted is None or self._wanted[:2] != (table, rules):
-            self._wanted = (table, rules, follow(table, self._setup, rules))
-        return self._wanted[2]
+        sites = self._sites.sites
+        if self._wanted is None or self._wanted[:3] != (table, rules, sites):
+            self._wanted = (table, rules, sites, follow(table, self._setup, rules, sites))
+        return self._wanted[3]
 
     def _compare(self, fleet: RouteMap) -> None:
         found = differing(fleet, self._poller.seen)
@@ -205,10 +215,10 @@ class Control:
         self._update(faults=mounted.faults, overridden=mounted.overridden)
 
     def _say_of_the_door(self) -> None:
-        faults = tuple(filter(None, (*self._rules.faults, self._certificate.fault)))
+        faults = tuple(filter(None, (*self._rules.faults, self._certificate.fault, *self._sites.faults)))
         if faults:
             serve = "the last good ones serve on" if self._rules.rules else "there are none to serve by"
-            log.say("error", f"mounted rules, keys or certificate are refused, {serve}", faults=faults)
+            log.say("error", f"mounted rules, keys, tokens or certificates are refused, {serve}", faults=faults)
         self._update(door_faults=faults)
 
     def _tell_of_wakes(self) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from router import listed
 from router.routing import Endpoint, Pool, canonical
+from router.sites import Site, Sites
 
 PERIOD = 2.0
 ANSWER_WITHIN = 5.0
@@ -62,6 +63,7 @@ class Poller:
         self._period = period
         self._certificates = certificates
         self._pools: Mapping[str, Pool] = {}
+        self._sites: Sites = {}
         self._replicas: dict[Address, Replica] = {}
         self._busy: set[object] = set()
         self._lock = threading.Lock()
@@ -71,9 +73,10 @@ class Poller:
         self._failures: dict[tuple[str, str], tuple[str, float]] = {}
         self.seen: Seen = {}
 
-    def follow(self, pools: Mapping[str, Pool]) -> None:
-        """From now on these."""
+    def follow(self, pools: Mapping[str, Pool], sites: Sites) -> None:
+        """From now on these, met like that."""
         self._pools = pools
+        self._sites = sites
 
     def run(self, stop: threading.Event) -> None:
         """Asks all replicas once a period until `stop` is set."""
@@ -186,22 +189,26 @@ class Poller:
         with self._lock:
             self._failures.pop((pool, where), None)
 
-    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> socket.socket:
+    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint, site: Site) -> socket.socket:
         if not pool.tls:
             return plain
-        context = self._contexts.get(self._certificates)
+        context = self._contexts.get(site.authority)
         if context is None:
-            context = self._contexts[self._certificates] = ssl.create_default_context(cafile=self._certificates)
+            context = ssl.create_default_context(
+                cafile=None if site.authority else self._certificates, cadata=site.authority or None
+            )
+            self._contexts[site.authority] = context
         return context.wrap_socket(plain, server_hostname=endpoint.host)
 
     def _questions(self, address: str, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> Replica:
         # by a second handle, since TLS takes the first one over
         with plain.dup() as other, _after(DONE_WITHIN, partial(other.shutdown, socket.SHUT_RDWR)):
             connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
-            connection.sock = self._secured(plain, pool, endpoint)
+            site = self._sites.get(pool.token or "", Site())
+            connection.sock = self._secured(plain, pool, endpoint, site)
             try:
                 tags, loaded, version = (
-                    self._get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version")
+                    self._get(connection, path, site.headers) for path in ("/api/tags", "/api/ps", "/api/version")
                 )
             finally:
                 connection.close()
@@ -213,8 +220,8 @@ class Poller:
             asked_at=time.monotonic(),
         )
 
-    def _get(self, connection: http.client.HTTPConnection, path: str) -> Any:
-        connection.request("GET", path)
+    def _get(self, connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> Any:
+        connection.request("GET", path, headers=dict(headers))
         answer = connection.getresponse()
         body = answer.read(LARGEST + 1)
         if answer.status != http.client.OK:

@@ -17,6 +17,7 @@ ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
 ROUTER_METRICS = "ollama-router-metrics"
 ROUTER_KEYS = "ollama-router-keys"
+ROUTER_TOKENS = "ollama-router-tokens"
 PREPARE = "ollama-prepare"
 CHAT = "ollama-chat"
 LOAD_TEST = "ollama-loadtest"
@@ -59,7 +60,7 @@ def dns(text: str) -> str:
 def check(config: FleetConfig) -> Iterator[Problem]:
     """Pools whose objects would take a name that is taken, by another pool or by the fleet itself."""
     taken: dict[str, list[str]] = defaultdict(list)
-    for fixed in (ROUTER, ROUTER_KEYS, ROUTES, OVERRIDE, PREPARE, CHAT, LOAD_TEST):
+    for fixed in (ROUTER, ROUTER_KEYS, ROUTER_TOKENS, ROUTES, OVERRIDE, PREPARE, CHAT, LOAD_TEST):
         taken[fixed].append("")
     for name in sorted(config.pools):
         for used in _objects(pool(name)):

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,18 +81,25 @@ class Door:
         rules: Mapping[str, Any] | None = None,
         keys: Mapping[str, str] | None = None,
         pair: Mapping[str, str] | None = None,
+        tokens: Mapping[str, str] | None = None,
+        authorities: Mapping[str, str] | None = None,
         drain_limit: int = 10,
         period: float = 0.2,
+        program: Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+        envoy_options: Sequence[str] = (),
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
         self.map, self.override = Mount(folder / "map"), Mount(folder / "override")
         self.keys, self.tls = Mount(folder / "keys"), Mount(folder / "tls")
-        self.published: dict[str, str] = {}
+        self.tokens = Mount(folder / "tokens")
+        self.published = {f"ca-{site}.pem": text for site, text in (authorities or {}).items()}
         self._secure = pair is not None
         self.directory = folder / "memory"
         self.directory.mkdir()
         self._python = python
+        self._program, self._environment = program, {**ENVIRONMENT, **(environment or {})}
         self._drain_limit = drain_limit
         self._period = str(period)
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
@@ -102,11 +109,13 @@ class Door:
             self.tls.publish(pair)
         if override:
             self.edit(override)
+        if tokens:
+            self.tokens.publish(tokens)
         self._log = (folder / "log").open("w+b")
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
             assert self._start(*self._router("init")).wait(START_SECONDS) == 0, self.log()
-            self.envoy = self._start(envoy, "-c", self.directory / "bootstrap.json", *ENVOY_OPTIONS)
+            self.envoy = self._start(envoy, "-c", self.directory / "bootstrap.json", *ENVOY_OPTIONS, *envoy_options)
             self.control = self._start(*self._router("run"))
             wait_until(self._serves, START_SECONDS, "the router is ready")
         except BaseException:
@@ -158,6 +167,7 @@ class Door:
     def _router(self, command: str) -> list[str | Path]:
         return [
             *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
+            *("--tokens", self.tokens.folder),
             *("--keys", self.keys.folder, *(("--tls", self.tls.folder) if self._secure else ())),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
@@ -177,7 +187,12 @@ class Door:
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, cwd=ROOT, env=ENVIRONMENT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            cwd=self._program,
+            env=self._environment,
         )
         self._processes.append(process)
         return process

@@ -39,6 +39,8 @@ class FakeOllama:
     """What it lists, and the digests; None: it answers no question about that."""
     loaded: list[str] = field(default_factory=list)
     version: str = "0.0.0"
+    wants: str = ""
+    """What it asks for in `authorization`, of probes and questions too; empty: nothing."""
     hangs: bool = False
     """Takes questions about its models and does not answer them."""
     gate: threading.Semaphore | None = None
@@ -63,9 +65,9 @@ class FakeOllama:
         return f"127.0.0.1:{self.port}"
 
     @contextmanager
-    def running(self, certificate: Path | None = None) -> Iterator["FakeOllama"]:
-        """Serves on a free port of loopback until the end of the block."""
-        self.server = server = _Server(self)
+    def running(self, certificate: Path | None = None, *, at: tuple[str, int] | None = None) -> Iterator["FakeOllama"]:
+        """Serves on a free port of loopback, or where it is told to, until the end of the block."""
+        self.server = server = _Server(self, at or ("127.0.0.1", self.at))
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
@@ -85,8 +87,8 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 256
 
-    def __init__(self, fake: FakeOllama) -> None:
-        super().__init__(("127.0.0.1", fake.at), _Handler)
+    def __init__(self, fake: FakeOllama, at: tuple[str, int]) -> None:
+        super().__init__(at, _Handler)
         self.fake = fake
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -108,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.server.fake.wants not in ("", self.headers.get("authorization")):
+            return self.send(401, {"error": "a key is required"})
         if self.path == "/api/version":
             self.server.fake.probed.add(self.headers["host"])
             return self.send(200, {"version": self.server.fake.version})

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -133,7 +133,9 @@ def killable(name: str, port: int = 0) -> Iterator[tuple["subprocess.Popen[str]"
 
 
 @contextmanager
-def load(door: Door, clients: int) -> Iterator[Counter[str]]:
+def load(
+    door: Door, clients: int, *, chat: bytes = CHAT, headers: Mapping[str, str] | None = None
+) -> Iterator[Counter[str]]:
     """Chats without a pause until the end of the block. Counts who answered, and every failure as what it was."""
     outcomes: Counter[str] = Counter()
     lock = threading.Lock()
@@ -143,7 +145,7 @@ def load(door: Door, clients: int) -> Iterator[Counter[str]]:
         connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=ANSWER_SECONDS)
         while not stop.is_set():
             try:
-                connection.request("POST", "/api/chat", CHAT)
+                connection.request("POST", "/api/chat", chat, dict(headers or {}))
                 response = connection.getresponse()
                 body = response.read()
                 outcome = who(json.loads(body)) if response.status == 200 else f"{response.status} {body!r}"

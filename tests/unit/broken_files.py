@@ -18,7 +18,6 @@ SECRETS = (TOKEN, LONG, PASSWORD, "v1:AAAA")
 
 NOT_BUILT = (
     ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
-    ("sites/rig/ca", "ca.pem", "fleet.sites.rig.ca"),
     (
         "sites/rig/nodes/rig-1",
         {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi", "cpus": 8},
@@ -67,6 +66,13 @@ CASES: tuple[Case, ...] = (
         "fleet.pools.t4.machine_type",
         "unknown key",
         "did you mean machineType?",
+    ),
+    Case(
+        "an authority without a certificate",
+        {"sites/rig/ca": "-----BEGIN CERTIFICATE-----\nor so\n"},
+        "fleet.sites.rig.ca",
+        "no certificate in PEM form",
+        "name the file",
     ),
     Case("a key in capitals", {"pools/t4/GPU": "t4"}, "fleet.pools.t4.GPU", "unknown key", "did you mean gpu?"),
     Case(
