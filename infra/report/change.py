@@ -45,7 +45,7 @@ class Row:
 
 def verdict(change: FleetChange) -> tuple[str, ...]:
     """What counts, the weightiest first: `1 pool replaced`, `+$149 at minimum`, `1 risk`."""
-    parts = [_count(len(change.errors), "error")] if change.errors else []
+    parts = [counted(len(change.errors), "error")] if change.errors else []
     pools = change.pools
     for word, found in (
         ("replaced", [one for one in pools if one.nodes is Action.REPLACE]),
@@ -53,20 +53,20 @@ def verdict(change: FleetChange) -> tuple[str, ...]:
         ("added", [one for one in pools if one.added]),
         ("moved", [one for one in pools if one.moved]),
     ):
-        parts += [f"{_count(len(found), 'pool')} {word}"] if found else []
+        parts += [f"{counted(len(found), 'pool')} {word}"] if found else []
     for word, models in (
         ("removed", [one for one in change.models if one.after is None]),
         ("added", [one for one in change.models if one.before is None]),
         ("moved", [one for one in change.models if one.moved]),
     ):
-        parts += [f"{_count(len(models), 'model')} {word}"] if models else []
+        parts += [f"{counted(len(models), 'model')} {word}"] if models else []
     if not parts and change.resources:
-        parts.append(f"{_count(len([one for one in change.resources if not one.component]), 'resource')} changed")
+        parts.append(f"{counted(len([one for one in change.resources if not one.component]), 'resource')} changed")
     elif not parts and change.keys:
-        parts.append(f"{_count(len(change.keys), 'key')} changed, no resource")
+        parts.append(f"{counted(len(change.keys), 'key')} changed, no resource")
     parts += money_verdict(change)
     if change.risks:
-        parts.append(_count(len(change.risks), "risk"))
+        parts.append(counted(len(change.risks), "risk"))
     return tuple(parts) or ("nothing changes",)
 
 
@@ -301,7 +301,8 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """`1 pool`, `2 pools`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
