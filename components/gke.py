@@ -126,7 +126,7 @@ def build(
     if plan.keda is not None:
         keda = Keda(f"{name}-keda", KedaArgs(plan=plan.keda, priority_class=priority.metadata.name), opts=component)
     in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
-    with_driver = [pool for pool in in_cluster if pool.driver.mode in ("installer", "gke")]
+    with_driver = [pool for pool in in_cluster if pool.driver.checked_on_node]
     drivers = _driver_namespace(name, planned, inside) if with_driver else None
     for pool in in_cluster:
         node_pool = _node_pool(fleet, pool, planned, cluster)

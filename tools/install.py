@@ -1,6 +1,6 @@
-"""Bring a pinned program to this machine: the maker's installer, else a build from Go modules.
+"""Bring a pinned program to this machine: the maker's installer, a build from Go modules, or an environment of Python.
 
-Both end at `Tool.cached`, put there by a rename, so that a reader sees a whole program or none. A
+All end at `Tool.cached`, put there by a rename, so that a reader sees a whole program or none. A
 lock per tool lets a second run wait for the first instead of building the same thing again.
 """
 
@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -20,8 +21,9 @@ from pathlib import Path
 
 from tools import headers
 from tools.find import find, new_enough, version_of
-from tools.pins import GoBuild, Installer, Tool
+from tools.pins import GoBuild, Installer, PythonEnvironment, Tool
 
+ROOT = Path(__file__).resolve().parents[1]
 _CONNECT_SECONDS = 4
 _INSTALL_SECONDS = 300
 
@@ -53,6 +55,9 @@ def _bring(tool: Tool) -> str:
     elif tool.debian:
         command = f"apt-get install --no-install-recommends {tool.debian}"
         raise NotInstalledError(f"{tool.name} is not here: {command}, or put it on PATH ({tool.source})")
+    elif tool.python:
+        _environment(tool, tool.python)
+        how = "installed into an environment of its own"
     else:
         raise NotInstalledError(f"{tool.name}: {_cannot(tool)}")
     version = version_of(tool, tool.cached)
@@ -129,6 +134,31 @@ def _build(tool: Tool, recipe: GoBuild) -> None:
             last = "\n  ".join(done.stderr.strip().splitlines()[-5:])
             raise NotInstalledError(f"{tool.name}: go build failed:\n  {last}")
         output.replace(tool.cached)
+
+
+def _environment(tool: Tool, recipe: PythonEnvironment) -> None:
+    home = tool.cached.parent / "environment"
+    pip = [
+        str(home / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--disable-pip-version-check",
+    ]
+    shutil.rmtree(home, ignore_errors=True)  # of a run that was interrupted
+    made = [sys.executable, "-m", "venv", str(home)]
+    for command in (made, [*pip, "--requirement", str(ROOT / recipe.requirements)]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = "\n  ".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+            raise NotInstalledError(f"{tool.name}: {Path(command[0]).name} failed:\n  {last}")
+    # Python finds its environment by where it is called from, so that a link would lead out of it
+    script = tool.cached.with_name(f".{tool.name}")
+    script.write_text(f'#!/bin/sh\nexec "{home / recipe.binary}" "$@"\n')
+    script.chmod(0o755)
+    script.replace(tool.cached)
 
 
 def _cgo(include: Path, recipe: GoBuild) -> dict[str, str]:

@@ -46,6 +46,14 @@ class GoBuild:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PythonEnvironment:
+    """A virtual environment of the tool's own: a file of requirements below the checkout, and the program in it."""
+
+    requirements: str
+    binary: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tool:
     """One pinned program. `name` is also the name of its executable."""
 
@@ -60,6 +68,7 @@ class Tool:
     go: GoBuild | None = None
     debian: str = ""
     """The system's package, where neither of the two brings it."""
+    python: PythonEnvironment | None = None
 
     @property
     def cached(self) -> Path:
@@ -108,6 +117,8 @@ def _tool(name: str, table: dict[str, Any]) -> Tool:
     fields = filled(table)
     if "installer" in fields:
         fields["installer"] = Installer(**fields["installer"])
+    if "python" in fields:
+        fields["python"] = PythonEnvironment(**fields["python"])
     if "go" in fields:
         headers = tuple(Header(**header) for header in fields["go"].pop("headers", ()))
         fields["go"] = GoBuild(**fields["go"], headers=headers)

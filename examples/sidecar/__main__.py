@@ -14,13 +14,22 @@ from pulumi_kubernetes.core.v1 import (
     ContainerArgs,
     ContainerPortArgs,
     EnvVarArgs,
+    HTTPGetActionArgs,
+    PodSecurityContextArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
+    ProbeArgs,
     ResourceRequirementsArgs,
     SeccompProfileArgs,
     SecurityContextArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
+from pulumi_kubernetes.networking.v1 import (
+    NetworkPolicy,
+    NetworkPolicyIngressRuleArgs,
+    NetworkPolicyPortArgs,
+    NetworkPolicySpecArgs,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -57,6 +66,8 @@ desk = ContainerArgs(
     command=["python", "-c", (Path(__file__).parent / "desk.py").read_text(encoding="utf-8")],
     env=[EnvVarArgs(name="OLLAMA_URL", value=ollama.url)],
     ports=[ContainerPortArgs(name="http", container_port=8080)],
+    readiness_probe=ProbeArgs(http_get=HTTPGetActionArgs(path="/", port="http")),
+    liveness_probe=ProbeArgs(http_get=HTTPGetActionArgs(path="/", port="http"), period_seconds=30),
     resources=ResourceRequirementsArgs(requests={"cpu": "100m", "memory": "128Mi"}, limits={"memory": "256Mi"}),
     security_context=SecurityContextArgs(
         allow_privilege_escalation=False,
@@ -64,10 +75,18 @@ desk = ContainerArgs(
         run_as_non_root=True,
         run_as_user=10001,
         capabilities=CapabilitiesArgs(drop=["ALL"]),
-        seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
     ),
 )
 labels = {"app.kubernetes.io/name": "support-desk"}
+NetworkPolicy(
+    "support-desk",
+    metadata=ObjectMetaArgs(name="support-desk", namespace=namespace, labels=labels),
+    spec=NetworkPolicySpecArgs(
+        pod_selector=LabelSelectorArgs(match_labels=labels),
+        policy_types=["Ingress"],
+        ingress=[NetworkPolicyIngressRuleArgs(ports=[NetworkPolicyPortArgs(port="http", protocol="TCP")])],
+    ),
+)
 Deployment(
     "support-desk",
     metadata=ObjectMetaArgs(name="support-desk", namespace=namespace, labels=labels),
@@ -78,7 +97,15 @@ Deployment(
         selector=LabelSelectorArgs(match_labels=labels),
         template=PodTemplateSpecArgs(
             metadata=ObjectMetaArgs(labels=labels),
-            spec=ollama.beside(PodSpecArgs(automount_service_account_token=False, containers=[desk])),
+            spec=ollama.beside(
+                PodSpecArgs(
+                    automount_service_account_token=False,
+                    security_context=PodSecurityContextArgs(
+                        run_as_non_root=True, seccomp_profile=SeccompProfileArgs(type="RuntimeDefault")
+                    ),
+                    containers=[desk],
+                )
+            ),
         ),
     ),
 )

@@ -11,6 +11,11 @@ OLLAMA = os.environ.get("OLLAMA_URL", "http://localhost:11434")
 class Desk(BaseHTTPRequestHandler):
     """One question at a time."""
 
+    def do_GET(self) -> None:
+        """Whether it is up."""
+        self.send_response(200)
+        self.end_headers()
+
     def do_POST(self) -> None:
         """Asks the model beside it."""
         question = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), 10_000)).decode(errors="replace")

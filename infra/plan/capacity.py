@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.catalogue.types import Catalogue, Machine, NodeFacts, Reservation
+from infra.plan.memory import MIB
 
 GIB = 2**30
-MIB = 2**20
 LARGEST_DISK_GIB = 64 * 1024
 """Of a Persistent Disk."""
 

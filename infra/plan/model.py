@@ -123,6 +123,11 @@ class DriverPlan:
         """How the loaded driver's version must begin."""
         return self.exact or f"{self.branch}."
 
+    @property
+    def checked_on_node(self) -> bool:
+        """Whether the nodes have a driver of ours, or of Google's, that a pod of each node looks at."""
+        return self.mode in ("installer", "gke")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cards:

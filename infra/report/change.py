@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from infra.change.model import Action, FleetChange, KeyChange, Missing, ModelChange, PoolChange, ResourceChange
+from infra.plan.capacity import GIB, MIB
 from infra.plan.model import Money
 from infra.problem import Problem
 from infra.report import figures, hardware
@@ -45,7 +46,7 @@ class Row:
 
 def verdict(change: FleetChange) -> tuple[str, ...]:
     """What counts, the weightiest first: `1 pool replaced`, `+$149 at minimum`, `1 risk`."""
-    parts = [count(len(change.errors), "error")] if change.errors else []
+    parts = [counted(len(change.errors), "error")] if change.errors else []
     pools = change.pools
     for word, found in (
         ("replaced", [one for one in pools if one.nodes is Action.REPLACE]),
@@ -53,21 +54,21 @@ def verdict(change: FleetChange) -> tuple[str, ...]:
         ("added", [one for one in pools if one.added]),
         ("moved", [one for one in pools if one.moved]),
     ):
-        parts += [f"{count(len(found), 'pool')} {word}"] if found else []
+        parts += [f"{counted(len(found), 'pool')} {word}"] if found else []
     for word, models in (
         ("removed", [one for one in change.models if one.after is None]),
         ("added", [one for one in change.models if one.before is None]),
         ("moved", [one for one in change.models if one.moved]),
         ("of another digest", [one for one in change.models if one.digest]),
     ):
-        parts += [f"{count(len(models), 'model')} {word}"] if models else []
+        parts += [f"{counted(len(models), 'model')} {word}"] if models else []
     if not parts and change.resources:
-        parts.append(f"{count(len([one for one in change.resources if not one.component]), 'resource')} changed")
+        parts.append(f"{counted(len([one for one in change.resources if not one.component]), 'resource')} changed")
     elif not parts and change.keys:
-        parts.append(f"{count(len(change.keys), 'key')} changed, no resource")
+        parts.append(f"{counted(len(change.keys), 'key')} changed, no resource")
     parts += money_verdict(change)
     if change.risks:
-        parts.append(count(len(change.risks), "risk"))
+        parts.append(counted(len(change.risks), "risk"))
     return tuple(parts) or ("nothing changes",)
 
 
@@ -276,7 +277,7 @@ def value(item: Any, key: str = "") -> str:
     if isinstance(item, float):
         return f"{item:g}"
     if isinstance(item, int) and key in BYTES:
-        return f"{figures.gib(item)} GiB" if item >= figures.GIB else f"{item / 2**20:,.4g} MiB"
+        return f"{figures.gib(item)} GiB" if item >= GIB else f"{item / MIB:,.4g} MiB"
     if isinstance(item, int) and key in SECONDS:
         return f"{item} s"
     return _cut(" ".join(str(item).split()))
@@ -311,7 +312,7 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
-def count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
     """`1 pool`, `2 pools`."""
     return f"{number} {noun}{'s' * (number != 1)}"
 

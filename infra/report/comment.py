@@ -36,8 +36,8 @@ def _render(change: FleetChange, most: int) -> str:
         _problems("Risks", change.risks, most),
         _money(change),
         *(f"> {escape(_short(note))}" for note in change.notes),
-        _folded(words.count(len(words.resources(change)), "resource"), _resources(change, most)),
-        _folded(words.count(len(change.new_warnings), "new warning"), _problems("", change.new_warnings, most)),
+        _folded(words.counted(len(words.resources(change)), "resource"), _resources(change, most)),
+        _folded(words.counted(len(change.new_warnings), "new warning"), _problems("", change.new_warnings, most)),
         f"Not checked: {escape(words.not_checked(change))}\n\n{words.NO_CREDENTIALS}",
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"

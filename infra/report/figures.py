@@ -4,10 +4,9 @@ Every function returns plain text for people, with no markup and no escapes of i
 passed on as it stands: `visible` and the format's own escaping are the caller's.
 """
 
+from infra.plan.capacity import GIB
 from infra.plan.model import CostPlan, FleetPlan, Money, PoolPlan
 from infra.problem import Problem, Severity
-
-GIB = 2**30
 
 
 def gib(size: int) -> str:

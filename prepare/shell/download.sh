@@ -80,12 +80,12 @@ header() {
         value = substr($0, at + 1); gsub(/^[ \t]+|[ \t]+$/, "", value); print value; exit } }' "$work/headers"
 }
 
-# How long the whole file is, as far as the last answer tells; else nothing.
+# How long the whole file is, as far as the last answer tells; else nothing. Digits only, since it is reckoned with.
 whole_length() {
     case $(sed -n 1p "$work/headers" 2>/dev/null) in
-    *' 206'*) header content-range | sed -n 's|.*/\([0-9][0-9]*\)$|\1|p' ;;
+    *' 206'*) header content-range ;;
     *' 200'*) header content-length ;;
-    esac
+    esac | sed -n 's|^\(.*/\)\{0,1\}\([1-9][0-9]\{0,14\}\)$|\2|p'
 }
 
 whole() {

@@ -94,8 +94,8 @@ def node(pool: Mapping[str, Any], number: int) -> Manifest:
 def googles() -> list[Manifest]:
     """Stand-ins for what GKE runs: the most that its DaemonSets were seen to ask for, and its pods on system nodes.
 
-    Figures of gke.md (218 to 384m, 320 to 626 MiB, device plugin 55 to 150m and 80 MiB), and of Google's kube-dns
-    (two pods of 260m), metrics server, autoscalers and exporters, from memory (2026-11-21).
+    Seen on GKE: 218 to 384m and 320 to 626 MiB, the device plugin 55 to 150m and 80 MiB (gke.toml);
+    Google's kube-dns (two pods of 260m), metrics server, autoscalers and exporters from memory (2026-11-21).
     """
     return [
         _quota(),

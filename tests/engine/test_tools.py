@@ -9,7 +9,7 @@ import pytest
 
 import tools
 from tools.install import NotInstalledError, ensure
-from tools.pins import Tool, pin
+from tools.pins import PythonEnvironment, Tool, pin
 
 ROOT = Path(__file__).parents[2]
 UNREACHABLE = "http://127.0.0.1:1/"
@@ -125,3 +125,32 @@ def test_every_pin_names_its_source_and_date() -> None:
         assert tool.source.startswith("https://")
         assert tool.date
         assert tool.needed_by
+
+
+def test_a_program_of_pythons_comes_into_an_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("")
+    tool = replace(
+        pin("policy-python"),
+        minimum="3.0.0",
+        version_arguments=("--version",),
+        python=PythonEnvironment(requirements=str(requirements), binary="bin/python"),
+    )
+    assert "installed into an environment of its own" in ensure(tool)
+    code = "import sys; print(sys.prefix)"
+    prefix = subprocess.run([tool.cached, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert prefix == str(tool.cached.parent / "environment")
+
+
+def test_an_environment_that_cannot_be_made_is_told_of_and_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = PythonEnvironment(requirements=str(tmp_path / "missing.txt"), binary="bin/python")
+    tool = replace(pin("policy-python"), python=recipe)
+    with pytest.raises(NotInstalledError, match="policy-python: python failed"):
+        ensure(tool)
+    assert not tool.cached.exists()

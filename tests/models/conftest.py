@@ -12,13 +12,7 @@ import tools
 from tests.models import tiny
 from tests.models.pod import Pod
 from tests.models.registry import Registry
-
-
-def leave_out(remedy: str) -> None:
-    """Skip, or fail where CI wants every tier."""
-    if os.environ.get("OLLAMA_FLEET_REQUIRE_TIERS") == "1":
-        pytest.fail(remedy, pytrace=False)
-    pytest.skip(remedy)
+from tests.required import leave_out
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +21,6 @@ def ollama() -> Path:
     found = tools.find("ollama")
     if found is None:
         leave_out("models tier left out: no Ollama of a fitting version; `make tools` brings it")
-    assert found is not None
     return found
 
 
@@ -36,7 +29,6 @@ def shellcheck() -> str:
     found = shutil.which("shellcheck")
     if found is None:
         leave_out("shellcheck left out: not on PATH; `apt-get install shellcheck` brings it")
-    assert found is not None
     return found
 
 

@@ -106,6 +106,7 @@ def test_other_weights_than_the_pinned_ones_are_not_kept(pod: Pod, get: Callable
         ("/forbidden", DENIED, "HTTP 403"),
         ("/broken", NOT_REACHABLE, "HTTP 503"),
         ("/loop", NOT_REACHABLE, "redirected without end"),
+        ("/lies", WRONG_DIGEST, "digest differs for"),
         ("/plain", 29, "it leads to http://127.0.0.1/x, which is not https"),
     ],
 )
@@ -116,6 +117,7 @@ def test_what_the_server_answers_is_named(
         "/forbidden": (403, {}),
         "/broken": (503, {}),
         "/loop": (302, {"Location": "/loop"}),
+        "/lies": (200, {"Content-Length": "unset[$(kill $$)]"}),
         "/plain": (302, {"Location": "http://127.0.0.1/x?token=1"}),
     }
     run = get(path)
@@ -133,7 +135,8 @@ def test_what_is_in_the_way_is_named(web: Registry, get: Callable[..., Ended], d
     assert foreign.code == TLS, foreign.output
     absent = get(path, host="127.0.0.1:1")
     assert absent.code == NOT_REACHABLE, absent.output
-    nobody = get(path, host="nobody.invalid")
+    # an empty label: refused by the resolver itself, so no query leaves the machine
+    nobody = get(path, host="registry..invalid")
     assert nobody.code == NAME_RESOLUTION, nobody.output
 
 

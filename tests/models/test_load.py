@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from infra.plan.model import Prepared
-from tests.models.conftest import leave_out
 from tests.models.pod import Pod, wait_until
 from tests.models.registry import Registry
+from tests.required import leave_out
 from tests.router.door import Door, find_envoy
 
 TINY, OTHER = "library/tiny:latest", "library/other:latest"

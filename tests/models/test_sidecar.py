@@ -18,7 +18,7 @@ TINY = "library/tiny:latest"
 @pytest.fixture(scope="module")
 def mounted() -> tuple[dict[str, str], dict[str, Any]]:
     """The data of the example's ConfigMap, and its containers by name."""
-    config_map, deployment = objects(example())
+    config_map, deployment, _ = objects(example())
     spec = deployment["spec"]["template"]["spec"]
     return config_map["data"], {one["name"]: one for one in [*spec["initContainers"], *spec["containers"]]}
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from infra.plan.model import Prepared
-from tests.models.conftest import leave_out
 from tests.models.pod import Pod
 from tests.models.registry import Registry
+from tests.required import leave_out
 
 TINY = "library/tiny:latest"
 TLS, UNKNOWN_MODEL, DISK_FULL, WRONG_DIGEST, NO_SOURCE = 12, 14, 15, 17, 22

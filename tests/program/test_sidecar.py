@@ -168,7 +168,7 @@ def test_parameters_that_cannot_work_are_refused_with_the_remedy(args: Callable[
 
 
 def test_the_example_runs_with_known_and_unknown_outputs() -> None:
-    assert [one["kind"] for one in objects(example())] == ["ConfigMap", "Deployment"]
+    assert [one["kind"] for one in objects(example())] == ["ConfigMap", "Deployment", "NetworkPolicy"]
     assert len(example(known=False).resources) == len(example().resources)
 
 

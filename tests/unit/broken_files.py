@@ -1456,6 +1456,14 @@ CASES: tuple[Case, ...] = (
         "storage: volume",
     ),
     Case(
+        "a model that the pool's Ollama is too old for",
+        {"pools/a100/image": "ollama/ollama:0.9.3", "models/gpt-oss:20b": ["a100"]},
+        'fleet.models["gpt-oss:20b"].pools',
+        "needs Ollama 0.11.0, and pool a100 runs 0.9.3",
+        "a newer image",
+        alone=False,
+    ),
+    Case(
         "FROM an unknown model",
         {"models/support-bot/modelfile": "FROM lama3.2:3b\nSYSTEM {inputs.temperature}"},
         "fleet.models.support-bot",
