@@ -23,7 +23,7 @@ SECRET_KEY = re.compile(r"(?i)(^|[-_.])(password|passwd|secret|api[-_]?key|priva
 SECRET_VALUE = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{35}\b|\bghp_[0-9A-Za-z]{36}\b|\bsk-[0-9A-Za-z_-]{32,}"
-    r"|\"private_key\"\s*:"
+    r"|\"private_key\"\s*:\s*\""
 )
 
 
