@@ -82,6 +82,8 @@ def _listed(session: requests.Session, url: str) -> list[str]:
             raise UnableError(f"{url}: it wants a key\nFLEET_API_KEY=... in the environment")
         answer.raise_for_status()
         names = [str(one["id"]) for one in answer.json()["data"]]
+    except requests.exceptions.SSLError:
+        raise UnableError(f"{url}: its certificate is not trusted here\n--insecure takes whatever it shows") from None
     except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
         cause = getattr(error, "response", None)
         words = f"it answers {cause.status_code}" if cause is not None else "nobody answers there as a fleet does"

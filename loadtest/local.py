@@ -58,12 +58,14 @@ class LocalFleet:
     def __enter__(self) -> Target:
         if not (ROOT / "infra").is_dir():
             raise NotStartedError("--url: there is no fleet here to start\nwrite the door's address")
-        command = [sys.executable, "-m", "infra", "local", "--port", str(_free_port())]
+        # on a leash: it goes with this process, even where that is killed
+        fleet = [sys.executable, "-m", "infra", "local", "--port", str(_free_port())]
+        command = [sys.executable, "-m", "infra.local.leash", *fleet]
         if self._stack:
             command += ["--stack", self._stack]
         with self._file("out").open("wb") as out, self._file("err").open("wb") as err:
             self._process = subprocess.Popen(  # noqa: S603
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=os.environ, process_group=0
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=out, stderr=err, env=os.environ, process_group=0
             )
         try:
             return self._started(self._process)
@@ -81,6 +83,8 @@ class LocalFleet:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
         self._folder.cleanup()
 
     def _started(self, process: "subprocess.Popen[bytes]") -> Target:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import gevent
 import gevent.event
+import requests
+from gevent.pool import Group
 from locust import LoadTestShape, User, between, events, task
 from locust.env import Environment
 from locust.html import get_html_report
@@ -22,7 +24,8 @@ from loadtest.shape import users_at
 
 MOST_READINGS = 200
 LEAVE_SECONDS = 60
-"""For which a user that goes may finish what it began."""
+"""For which an answer may go on when the run is over."""
+UNFINISHED = "it had not ended when the run was over"
 SPAWN_RATE = 100.0
 """The stages say how many users there are at a moment: none is late."""
 
@@ -35,13 +38,14 @@ def run(target: Target, mix: Mix, models: Mapping[str, bool], stages: Sequence[S
     """
     outcomes: list[Outcome] = []
     readings: list[Reading] = []
+    # Locust would let a user that goes finish, and wait for it: the stages after it would come too late, or never
+    under_way = Group()
     began = time.monotonic()
     environment = Environment(
-        user_classes=[_visitor(target, mix, models, outcomes, began)],
+        user_classes=[_visitor(target, mix, models, outcomes, under_way, began)],
         shape_class=_shape(stages),
         host=target.url,
         events=events,
-        stop_timeout=LEAVE_SECONDS,
     )
     runner = environment.create_local_runner()
     length = sum(stage.ramp + stage.hold for stage in stages)
@@ -57,6 +61,9 @@ def run(target: Target, mix: Mix, models: Mapping[str, bool], stages: Sequence[S
         gevent.signal_handler(number, stop.set)
     gevent.wait([stop, runner.shape_greenlet], count=1)
     runner.stop()
+    if not stop.is_set():
+        under_way.join(timeout=LEAVE_SECONDS)
+    under_way.kill()
     seconds = time.monotonic() - began
     (folder / "report.html").write_text(get_html_report(environment, show_download_link=False), encoding="utf-8")
     gevent.killall(beside)
@@ -71,11 +78,26 @@ def run(target: Target, mix: Mix, models: Mapping[str, bool], stages: Sequence[S
     )
 
 
-def _visitor(target: Target, mix: Mix, models: Mapping[str, bool], outcomes: list[Outcome], began: float) -> type[User]:
-    """Who asks: a model by its weight, a prompt by its own, a path by its share."""
+def _visitor(
+    target: Target, mix: Mix, models: Mapping[str, bool], outcomes: list[Outcome], under_way: Group, began: float
+) -> type[User]:
+    """Who asks: a model by its weight, a prompt by its own, a path by its share. What it asks outlives it."""
     names, weights = list(models), [mix.models.get(name, 1) for name in models]
     paths, shares = list(mix.paths), list(mix.paths.values())
     prompt_weights = [prompt.weight for prompt in mix.prompts]
+
+    def question(environment: Environment, session: requests.Session) -> None:
+        (model,) = random.choices(names, weights)  # noqa: S311
+        (prompt,) = random.choices(mix.prompts, prompt_weights)  # noqa: S311
+        (path,) = random.choices(paths, shares) if models[model] else [EMBEDDING]  # noqa: S311
+        at = time.monotonic() - began
+        try:
+            outcome = ask(session, target.url, path, model, prompt, patience=mix.patience, began=began)
+        except gevent.GreenletExit:
+            total = time.monotonic() - began - at
+            outcome = Outcome(at=at, model=model, path=path, cause=UNFINISHED, total=total)
+        outcomes.append(outcome)
+        _tell(environment, outcome)
 
     class Visitor(User):
         wait_time = between(*mix.pause)
@@ -85,28 +107,24 @@ def _visitor(target: Target, mix: Mix, models: Mapping[str, bool], outcomes: lis
 
         @task
         def one(self) -> None:
-            (model,) = random.choices(names, weights)  # noqa: S311
-            (prompt,) = random.choices(mix.prompts, prompt_weights)  # noqa: S311
-            (path,) = random.choices(paths, shares) if models[model] else [EMBEDDING]  # noqa: S311
-            outcome = ask(self.session, target.url, path, model, prompt, patience=mix.patience, began=began)
-            outcomes.append(outcome)
-            self._tell(outcome)
-
-        def _tell(self, outcome: Outcome) -> None:
-            self.environment.events.request.fire(
-                request_type=outcome.path,
-                name=outcome.model,
-                response_time=1000 * outcome.total,
-                response_length=0,
-                exception=RuntimeError(outcome.cause) if outcome.cause else None,
-                context={},
-            )
-            if outcome.first_token is not None:
-                # a line of its own, which Locust's total does not count again
-                line = self.environment.stats.get(outcome.model, "first token")
-                line.log(round(1000 * outcome.first_token), 0)
+            under_way.spawn(question, self.environment, self.session).join()
 
     return Visitor
+
+
+def _tell(environment: Environment, outcome: Outcome) -> None:
+    environment.events.request.fire(
+        request_type=outcome.path,
+        name=outcome.model,
+        response_time=1000 * outcome.total,
+        response_length=0,
+        exception=RuntimeError(outcome.cause) if outcome.cause else None,
+        context={},
+    )
+    if outcome.first_token is not None:
+        # a line of its own, which Locust's total does not count again
+        line = environment.stats.get(outcome.model, "first token")
+        line.log(round(1000 * outcome.first_token), 0)
 
 
 def _shape(stages: Sequence[Stage]) -> LoadTestShape:

@@ -43,7 +43,7 @@ SECRET_VALUE = re.compile(
     r"|\beyJ[0-9A-Za-z_-]{10,}\.eyJ[0-9A-Za-z_-]{10,}\.[0-9A-Za-z_-]{20,}"
     r"|\b[a-z][a-z0-9+.-]*://[^\s:/@$<{]+:[^\s:/@$<{]+@"
     r"|(?m:^(export )?[A-Z0-9_]*(PASSWORD|PASSWD|SECRET|API_KEY|TOKEN)=['\"]?[^\s'\"$<{]{6,})"
-    r"|\"private_key\"\s*:"
+    r"|\"private_key\"\s*:\s*\""
 )
 
 

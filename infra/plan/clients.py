@@ -1,9 +1,11 @@
 """The fleet's own clients of its door: the chat page, and the load test that waits to be started."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, place
+from infra.config.model import Chat
 from infra.plan.model import ChatPlan, ClusterPlan, LoadTestPlan, ModelPlan
 from infra.problem import Problem, warning
 
@@ -23,13 +25,18 @@ def chat(catalogue: Catalogue, config: FleetConfig, models: Sequence[ModelPlan])
     return ChatPlan(
         image=catalogue.gke.images["chat"],
         port=CHAT_PORT,
-        volume_gb=max(1, round(section.disk / 10**9)),
+        volume_gb=volume_gb(section),
         tls=section.tls or config.router.tls,
         embedding=next((model.name for model in models if model.embedding), None),
         memory_request=CHAT_MEMORY_REQUEST,
         memory_limit=CHAT_MEMORY_LIMIT,
         cpu_request=CHAT_CPU_REQUEST,
     )
+
+
+def volume_gb(section: Chat) -> int:
+    """Of the chat's data."""
+    return max(1, math.ceil(section.disk / 10**9))
 
 
 def load_test(catalogue: Catalogue, config: FleetConfig) -> LoadTestPlan | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from infra.catalogue.types import Catalogue, Fact, RegionPrices
 from infra.config import FleetConfig, place
+from infra.plan.clients import volume_gb
 from infra.plan.model import ClusterPlan, CostLine, CostPlan, Money, PoolPlan
 from infra.problem import Problem, error, warning
 
@@ -85,6 +86,7 @@ def build(
         lines.append(_fixed("load balancer", prices.load_balancer.on_demand))
     if config.router.expose == "public":
         lines.append(_fixed("address of the door", prices.address.on_demand))
+    lines += _chat(catalogue, config, cluster)
     lines += [
         CostLine(
             title=pool.name,
@@ -118,6 +120,18 @@ def build(
         ),
     )
     return plan, [*_unpriced(pools, plan), *_budget(config, plan)]
+
+
+def _chat(catalogue: Catalogue, config: FleetConfig, cluster: ClusterPlan) -> Iterator[CostLine]:
+    """Its volume; it is exposed as the door is, by a load balancer and an address of its own."""
+    if config.chat is None:
+        return
+    prices, volume = _prices(catalogue, cluster.location), volume_gb(config.chat)
+    yield _fixed("volume of the chat", disk_hourly(catalogue, cluster.location, VOLUME_TYPE, volume))
+    if config.router.expose != "cluster":
+        yield _fixed("load balancer of the chat", prices.load_balancer.on_demand)
+    if config.router.expose == "public":
+        yield _fixed("address of the chat", prices.address.on_demand)
 
 
 def _fixed(title: str, hourly: float, maximum: float | None = None) -> CostLine:

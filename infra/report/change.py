@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from infra.change.model import Action, FleetChange, KeyChange, Missing, ModelChange, PoolChange, ResourceChange
-from infra.plan.capacity import GIB, MIB
+from infra.plan.capacity import GIB
+from infra.plan.memory import MIB
 from infra.plan.model import Money
 from infra.problem import Problem
 from infra.report import figures, hardware

@@ -130,5 +130,29 @@ def test_a_budget_is_an_error_below_the_minimum_and_a_warning_below_the_maximum(
     assert found == ([severity] if severity else [])
 
 
+@pytest.mark.parametrize(
+    ("router", "more"),
+    [
+        ({}, {"volume of the chat"}),
+        ({"expose": "internal"}, {"volume of the chat", "load balancer of the chat"}),
+        (
+            {"expose": "public", "tls": "door"},
+            {"volume of the chat", "load balancer of the chat", "address of the chat"},
+        ),
+    ],
+)
+def test_a_chat_costs_its_volume_and_is_exposed_at_a_price(
+    plan_of: Plan, good: dict, router: dict, more: set[str]
+) -> None:
+    good["router"] = router
+    before = bill(plan_of, good)
+    good["chat"] = {"disk": "20Gi"}
+    after = bill(plan_of, good)
+    assert {line.title for line in after.lines} - {line.title for line in before.lines} == more
+    (volume,) = [line for line in after.lines if line.title == "volume of the chat"]
+    assert after.monthly(volume.hourly.minimum) == pytest.approx(22 * 0.1, rel=0.5)
+    assert after.total.minimum > before.total.minimum
+
+
 def test_the_bill_carries_the_day_of_its_oldest_price(plan_of: Plan, good: dict) -> None:
     assert bill(plan_of, good).date.isoformat() >= "2026-01-01"
