@@ -5,22 +5,23 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from components.secrets import Secrets
 from infra.plan.model import FleetPlan
 
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """The plan, which must be without errors, and the keys of the door that the stack sets, by name."""
+    """The plan, which must be without errors, and the secrets that the stack sets."""
 
     plan: FleetPlan
-    api_keys: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    secrets: Secrets = field(default_factory=Secrets)
 
 
 class Fleet(pulumi.ComponentResource):
     """`ollama-fleet:components:Fleet`: cluster, namespaces, and for each pool on GKE a NodePool, a Driver and a Server;
     one Router for all, with its ApiKeys.
 
-    Without `gke` in the file nothing is made: what stands at sites is set up there.
+    A KubernetesSite for each site whose objects `up` applies; other sites are set up there.
     """
 
     endpoint: pulumi.Output[str] | None = None
@@ -30,13 +31,22 @@ class Fleet(pulumi.ComponentResource):
     api_keys: pulumi.Output[Mapping[str, str]] | None = None
     """Every key of the door by name. Secret."""
 
+    site_tokens: Mapping[str, pulumi.Output[Mapping[str, str]]]
+    """Of sites that `up` applies to: what their doors let in, by name. Secret."""
+
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ollama-fleet:components:Fleet", name, {}, opts)
         plan = args.plan
+        self.site_tokens = {}
         if plan.cluster is not None:
             # imported when its turn comes: a fleet at home needs neither Google's SDK nor that of Kubernetes
             from components import gke
 
-            built = gke.build(self, name, plan, plan.cluster, args.api_keys)
+            built = gke.build(self, name, plan, plan.cluster, args.secrets.api_keys)
             self.endpoint, self.kubeconfig, self.api_keys = built.endpoint, built.kubeconfig, built.api_keys
+        if any(site.cluster is not None and site.cluster.applied for site in plan.sites):
+            from components import sites
+
+            built_sites = sites.build(self, plan, args.secrets)
+            self.site_tokens = {site: one.keys for site, one in built_sites.items() if one.keys is not None}
         self.register_outputs({"endpoint": self.endpoint, "kubeconfig": self.kubeconfig, "apiKeys": self.api_keys})

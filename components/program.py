@@ -30,16 +30,18 @@ def main(folder: Path = ROOT) -> None:
             pulumi.log.warn(line(problem))
     if has_errors(plan.problems):
         raise pulumi.RunError(refusal(plan.problems))
-    api_keys, problems = secrets.api_keys(plan)
+    given, problems = secrets.read(plan)
     if problems:
         raise pulumi.RunError(refusal(problems))
-    fleet = Fleet("fleet", FleetArgs(plan=plan, api_keys=api_keys))
+    fleet = Fleet("fleet", FleetArgs(plan=plan, secrets=given))
     if fleet.endpoint is not None:
         pulumi.export("endpoint", fleet.endpoint)
     if fleet.kubeconfig is not None:
         pulumi.export("kubeconfig", fleet.kubeconfig)
     if fleet.api_keys is not None:
         pulumi.export("apiKeys", fleet.api_keys)
+    if fleet.site_tokens:
+        pulumi.export("siteTokens", fleet.site_tokens)
     pulumi.export("plan", summary(plan))
     pulumi.export("commands", commands(plan))
 

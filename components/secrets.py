@@ -1,7 +1,8 @@
 """The stack's secrets beside the fleet object, checked by name and form; no value is ever in a message."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -13,6 +14,48 @@ API_KEYS = "apiKeys"
 SHORTEST_KEY = 16
 LONGEST_KEY = 512
 HOW = f"pulumi config set --secret --path ollama-fleet:{API_KEYS}.NAME"
+SITE_TOKENS = "siteTokens"
+KUBECONFIGS = "kubeconfigs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """Everything that the stack sets beside the fleet object, by the names of keys and sites."""
+
+    api_keys: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    site_tokens: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+    kubeconfigs: Mapping[str, pulumi.Output[str]] = field(default_factory=dict)
+
+
+def read(plan: FleetPlan) -> tuple[Secrets, list[Problem]]:
+    """The secrets of the stack, and what is wrong with them."""
+    keys, wrong_keys = api_keys(plan)
+    tokens, wrong_tokens = _of_sites(SITE_TOKENS, [site.name for site in plan.sites])
+    applied = [site.name for site in plan.sites if site.cluster is not None and site.cluster.applied]
+    kubeconfigs, wrong_configs = _of_sites(KUBECONFIGS, applied)
+    found = Secrets(api_keys=keys, site_tokens=tokens, kubeconfigs=kubeconfigs)
+    return found, [*wrong_keys, *wrong_tokens, *wrong_configs]
+
+
+def _of_sites(name: str, sites: Sequence[str]) -> tuple[Mapping[str, pulumi.Output[str]], list[Problem]]:
+    config = pulumi.Config("ollama-fleet")
+    text = config.get(name)
+    if text is None:
+        return {}, []
+    place, how = f"ollama-fleet:{name}", f"pulumi config set --secret --path ollama-fleet:{name}.SITE"
+    found = _mapping(text)
+    if found is None:
+        return {}, [error(place, "it is not a mapping from the name of a site to its secret", how)]
+    if not pulumi.runtime.config.is_config_secret(config.full_key(name)):
+        return {}, [error(place, "it stands there in clear", f"take it out, then {how}")]
+    listed = ", ".join(sites) or "none that takes one"
+    problems = [
+        error(f"{place}.{site}", "the file has no such site, or it takes none", f"sites: {listed}")
+        for site in sorted(found.keys() - set(sites))
+    ]
+    if name == SITE_TOKENS:
+        problems += _unfit(found, place)
+    return {site: pulumi.Output.secret(one) for site, one in found.items() if isinstance(one, str)}, problems
 
 
 def api_keys(plan: FleetPlan) -> tuple[Mapping[str, pulumi.Output[str]], list[Problem]]:

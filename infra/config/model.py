@@ -236,8 +236,14 @@ class DockerSite(Section):
 class KubernetesSite(Section):
     """A Kubernetes cluster that is not the fleet's own."""
 
-    context: str | None = None
+    context: Annotated[str, Field(min_length=1)] | None = None
+    """Of the kubeconfig."""
     apply: Literal["manual", "pulumi"] = "manual"
+    """manual: `fleet manifests --site NAME` prints what kubectl applies."""
+    distribution: Literal["k3s", "other"] = "other"
+    """k3s has the runtime class nvidia where it finds NVIDIA's container runtime."""
+    device_plugin: Literal["install", "existing"] = "install"
+    """What tells the cluster of its GPUs; existing: it is there, by the GPU operator for instance."""
 
 
 class Site(Section):

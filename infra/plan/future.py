@@ -12,7 +12,6 @@ from infra.problem import Problem, warning
 UNUSED_OF_POOL = (
     "hold_for",
     "hold_limit",
-    "runtime_class",
     "scaling",
     "schedule",
     "wake",

@@ -17,6 +17,7 @@ ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
 ROUTER_KEYS = "ollama-router-keys"
 PREPARE = "ollama-prepare"
+POOL_LABEL = "ollama-fleet/pool"
 DRIVER_NAMESPACE_SUFFIX = "drivers"
 
 

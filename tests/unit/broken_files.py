@@ -23,7 +23,6 @@ NOT_BUILT = (
     ("loadTest", {}, "fleet.loadTest"),
     ("pools/t4/holdFor", "5m", "fleet.pools.t4.holdFor"),
     ("pools/t4/holdLimit", 5, "fleet.pools.t4.holdLimit"),
-    ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
     ("pools/t4/scaling", "inFlight", "fleet.pools.t4.scaling"),
     ("pools/t4/schedule", [{"from": "0 8 * * *", "to": "0 9 * * *"}], "fleet.pools.t4.schedule"),
     ("pools/t4/wake", "hold", "fleet.pools.t4.wake"),
