@@ -7,7 +7,7 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan local preview up destroy test test-cluster fuzz check tools bench clean
+.PHONY: help plan local preview up destroy test test-cluster test-kill fuzz check tools bench clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ test-cluster: $(VENV)/.installed-test ## the tests of a Kubernetes API: on a con
 
 fuzz: $(VENV)/.installed-test ## hostile requests to a real door, many more than `make test` sends (COUNT=20000)
 	@OLLAMA_FLEET_FUZZ=$(or $(COUNT),20000) $(RUN) -m pytest -n 0 tests/router/test_hostile.py
+
+test-kill: $(VENV)/.installed-test ## one of three servers killed and started again under a load of 20,000 requests (COUNT=20000)
+	@OLLAMA_FLEET_KILL=$(or $(COUNT),20000) $(RUN) -m pytest -n 0 tests/router/test_failover.py -k killed
 
 check: $(VENV)/.installed-test ## format, lint, types and layers
 	@$(RUN) -m ruff format --check .

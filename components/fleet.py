@@ -30,6 +30,8 @@ class Fleet(pulumi.ComponentResource):
     """Secret."""
     api_keys: pulumi.Output[Mapping[str, str]] | None = None
     """Every key of the door by name. Secret."""
+    address: pulumi.Output[str] | None = None
+    """Of a public door."""
 
     site_tokens: Mapping[str, pulumi.Output[Mapping[str, str]]]
     """Of sites that `up` applies to: what their doors let in, by name. Secret."""
@@ -38,15 +40,20 @@ class Fleet(pulumi.ComponentResource):
         super().__init__("ollama-fleet:components:Fleet", name, {}, opts)
         plan = args.plan
         self.site_tokens = {}
+        tokens = args.secrets.site_tokens
+        applied = any(site.cluster is not None and site.cluster.applied for site in plan.sites)
+        if applied:
+            from components import sites
+
+            tokens = sites.tokens(self, plan, tokens)
         if plan.cluster is not None:
             # imported when its turn comes: a fleet at home needs neither Google's SDK nor that of Kubernetes
             from components import gke
 
-            built = gke.build(self, name, plan, plan.cluster, args.secrets.api_keys)
+            built = gke.build(self, name, plan, plan.cluster, args.secrets.api_keys, tokens)
             self.endpoint, self.kubeconfig, self.api_keys = built.endpoint, built.kubeconfig, built.api_keys
-        if any(site.cluster is not None and site.cluster.applied for site in plan.sites):
-            from components import sites
-
-            built_sites = sites.build(self, plan, args.secrets)
+            self.address = built.address
+        if applied:
+            built_sites = sites.build(self, plan, args.secrets, tokens)
             self.site_tokens = {site: one.keys for site, one in built_sites.items() if one.keys is not None}
         self.register_outputs({"endpoint": self.endpoint, "kubeconfig": self.kubeconfig, "apiKeys": self.api_keys})

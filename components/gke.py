@@ -13,6 +13,7 @@ from pulumi_kubernetes.core.v1 import (
     ResourceQuotaSpecArgs,
     ScopedResourceSelectorRequirementArgs,
     ScopeSelectorArgs,
+    Secret,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
@@ -24,7 +25,7 @@ from components.node_pool import NodePool, NodePoolArgs
 from components.router import Router, RouterArgs
 from components.server import Server, ServerArgs
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
-from infra.plan.naming import PREPARE
+from infra.plan.naming import PREPARE, ROUTER_TOKENS
 from prepare.definitions import scripts, scripts_hash
 
 MOST_DRIVER_PODS = "1000"
@@ -38,6 +39,8 @@ class Built:
     kubeconfig: pulumi.Output[str]
     api_keys: pulumi.Output[Mapping[str, str]] | None
     """Secret; None where nobody needs one."""
+    address: pulumi.Output[str] | None
+    """Of a public door."""
 
 
 def build(
@@ -46,8 +49,9 @@ def build(
     plan: FleetPlan,
     planned: ClusterPlan,
     api_keys: Mapping[str, pulumi.Output[str]],
+    site_tokens: Mapping[str, pulumi.Output[str]],
 ) -> Built:
-    """The components of everything on GKE, as children of `fleet`; `api_keys` are those that the stack sets."""
+    """The components of everything on GKE, as children of `fleet`; keys and tokens are those that the stack sets."""
     cluster = Cluster(name, ClusterArgs(plan=planned), opts=pulumi.ResourceOptions(parent=fleet))
     provider = kubernetes.Provider(
         f"{name}-kubernetes",
@@ -73,6 +77,17 @@ def build(
             f"{name}-api-keys",
             ApiKeysArgs(names=plan.router.keys, given=api_keys, namespace=namespace.metadata.name),
             opts=component,
+        )
+    if site_tokens:
+        Secret(
+            f"{name}-site-tokens",
+            metadata=ObjectMetaArgs(
+                name=ROUTER_TOKENS,
+                namespace=namespace.metadata.name,
+                labels={**labels.router(), **labels.MANAGED_BY},
+            ),
+            string_data=site_tokens,
+            opts=inside,
         )
     address = None
     if plan.router.settings.expose == "public":
@@ -112,7 +127,12 @@ def build(
             ),
             opts=component,
         )
-    return Built(endpoint=router.endpoint, kubeconfig=cluster.kubeconfig, api_keys=None if keys is None else keys.keys)
+    return Built(
+        endpoint=router.endpoint,
+        kubeconfig=cluster.kubeconfig,
+        api_keys=None if keys is None else keys.keys,
+        address=address,
+    )
 
 
 def _node_pool(fleet: pulumi.Resource, pool: PoolPlan, planned: ClusterPlan, cluster: Cluster) -> NodePool:

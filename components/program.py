@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main(folder: Path = ROOT) -> None:
-    """Registers everything and exports endpoint, kubeconfig, keys, the plan's summary and the commands to try.
+    """Registers everything and exports endpoint and public address, kubeconfig, keys, the plan's summary and the
+    commands to try.
 
     Raises pulumi.RunError, which Pulumi shows without a traceback, for a plan with errors.
     """
@@ -36,6 +37,8 @@ def main(folder: Path = ROOT) -> None:
     fleet = Fleet("fleet", FleetArgs(plan=plan, secrets=given))
     if fleet.endpoint is not None:
         pulumi.export("endpoint", fleet.endpoint)
+    if fleet.address is not None:
+        pulumi.export("publicAddress", fleet.address)
     if fleet.kubeconfig is not None:
         pulumi.export("kubeconfig", fleet.kubeconfig)
     if fleet.api_keys is not None:
@@ -107,15 +110,46 @@ def summary(plan: FleetPlan) -> dict[str, Any]:
 
 
 def commands(plan: FleetPlan) -> list[str]:
-    """Three commands: get at the cluster, chat, and see why a pod is not ready."""
+    """Get at the cluster, the key and the door, chat, look at the fleet, and see why a pod is not ready."""
     if plan.cluster is None:
         return []
+    place = f"--location {plan.cluster.location} --project {plan.cluster.project}"
     model = next((model.name for model in plan.models if not model.embedding), "MODEL")
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
-    chat = f"curl http://127.0.0.1:8080/api/chat -d '{body}'"
-    place = f"--location {plan.cluster.location} --project {plan.cluster.project}"
+    asked = bool(plan.router.keys)
+    # nothing is known of the name that the certificate is for
+    options = [
+        *(["--insecure"] if plan.router.settings.tls else []),
+        *(['-H "Authorization: Bearer $FLEET_API_KEY"'] if asked else []),
+    ]
     return [
         f"gcloud container clusters get-credentials {plan.cluster.name} {place} --dns-endpoint",
-        f"kubectl -n {plan.namespace} port-forward service/{ROUTER} 8080:80 & sleep 2; {chat}",
+        *([_key(plan.router.keys)] if asked else []),
+        _url(plan),
+        f"curl {' '.join([*options, '$FLEET_URL/api/chat'])} -d '{body}'",
+        # which believes no certificate for another name
+        *([] if plan.router.settings.tls else [f"python -m infra status --stack {plan.stack}"]),
         f"kubectl -n {plan.namespace} describe pods -l app.kubernetes.io/name=ollama",
     ]
+
+
+def _key(names: tuple[str, ...]) -> str:
+    """One that may do everything by default, if there is one."""
+    name = "everyone" if "everyone" in names else names[0]
+    read = f"import json, sys; print(json.load(sys.stdin)[{json.dumps(name)}])"
+    return f"export FLEET_API_KEY=$(pulumi stack output --show-secrets --json apiKeys | python3 -c '{read}')"
+
+
+def _url(plan: FleetPlan) -> str:
+    """Where the door is from here, whatever name leads to it later."""
+    settings = plan.router.settings
+    scheme, port = ("https", 443) if settings.tls else ("http", 80)
+    if settings.expose == "public":
+        return f"export FLEET_URL={scheme}://$(pulumi stack output publicAddress)"
+    service = f"kubectl -n {plan.namespace} get service {ROUTER}"
+    if settings.expose == "internal":
+        ip = "{.status.loadBalancer.ingress[0].ip}"
+        return f"export FLEET_URL={scheme}://$({service} -o jsonpath='{ip}')"
+    local = port + 8000
+    forward = f"kubectl -n {plan.namespace} port-forward service/{ROUTER} {local}:{port}"
+    return f"{forward} & sleep 2; export FLEET_URL={scheme}://127.0.0.1:{local}"

@@ -41,7 +41,7 @@ from components.router_pod import pod
 from infra.names import fingerprint
 from infra.plan.model import RouterPlan
 from infra.plan.naming import ROUTER, ROUTES
-from router import facts, maps, rules
+from router import facts, maps, rules, sites
 from router.program import program
 
 METRICS = "ollama-router-metrics"
@@ -86,7 +86,12 @@ class Router(pulumi.ComponentResource):
         routes = ConfigMap(
             f"{name}-routes",
             metadata=metadata(ROUTES),
-            data={maps.ROUTES: plan.routes, facts.FILE: plan.facts, rules.FILE: plan.rules},
+            data={
+                maps.ROUTES: plan.routes,
+                facts.FILE: plan.facts,
+                rules.FILE: plan.rules,
+                **{sites.AUTHORITY.format(site): text for site, text in plan.authorities.items()},
+            },
             opts=child,
         )
         self.routes = routes.metadata.apply(lambda its: str(its.name))

@@ -27,7 +27,7 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
 from components import labels
 from infra.plan.model import RouterPlan
-from infra.plan.naming import ROUTER_KEYS
+from infra.plan.naming import ROUTER_KEYS, ROUTER_TOKENS
 from router.bootstrap import HEALTH
 from router.envoy import BOOTSTRAP
 
@@ -38,6 +38,7 @@ MAP = "/etc/ollama-fleet/routes"
 EDITS = "/etc/ollama-fleet/override"
 KEYS = "/etc/ollama-fleet/keys"
 CERTIFICATE = "/etc/ollama-fleet/tls"
+TOKENS = "/etc/ollama-fleet/tokens"
 MEMORY_SIZE = "64Mi"
 """Three files, of about 2 MB together for 1,000 models."""
 USER = 65532
@@ -82,13 +83,14 @@ def pod(
             VolumeArgs(name="override", config_map=ConfigMapVolumeSourceArgs(name=OVERRIDE, optional=True)),
             *_secret("keys", ROUTER_KEYS if plan.keys else None),
             *_secret("tls", plan.settings.tls),
+            *_secret("tokens", ROUTER_TOKENS if plan.sites else None, optional=True),
         ],
     )
 
 
-def _secret(volume: str, name: str | None) -> list[VolumeArgs]:
+def _secret(volume: str, name: str | None, *, optional: bool | None = None) -> list[VolumeArgs]:
     """Readable to the group of the pod, which is all that runs in it."""
-    source = SecretVolumeSourceArgs(secret_name=name, default_mode=0o440)
+    source = SecretVolumeSourceArgs(secret_name=name, default_mode=0o440, optional=optional)
     return [VolumeArgs(name=volume, secret=source)] if name else []
 
 
@@ -169,6 +171,7 @@ def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
             VolumeMountArgs(name="routes", mount_path=MAP, read_only=True),
             VolumeMountArgs(name="override", mount_path=EDITS, read_only=True),
             *([VolumeMountArgs(name="keys", mount_path=KEYS, read_only=True)] if plan.keys else []),
+            *([VolumeMountArgs(name="tokens", mount_path=TOKENS, read_only=True)] if plan.sites else []),
             *_certificate(plan),
         ],
     )
@@ -180,6 +183,7 @@ def _command(plan: RouterPlan, mode: str) -> list[str]:
         "override": EDITS,
         **({"keys": KEYS} if plan.keys else {}),
         **({"tls": CERTIFICATE} if plan.settings.tls else {}),
+        **({"tokens": TOKENS} if plan.sites else {}),
         "directory": MEMORY,
         "port": plan.port,
         "admin-port": plan.admin_port,

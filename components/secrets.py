@@ -1,7 +1,7 @@
 """The stack's secrets beside the fleet object, checked by name and form; no value is ever in a message."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +10,13 @@ import pulumi
 from infra.plan.model import FleetPlan
 from infra.problem import Problem, error
 
-API_KEYS = "apiKeys"
+API_KEYS, SITE_TOKENS, KUBECONFIGS = "apiKeys", "siteTokens", "kubeconfigs"
 SHORTEST_KEY = 16
-LONGEST_KEY = 512
-HOW = f"pulumi config set --secret --path ollama-fleet:{API_KEYS}.NAME"
-SITE_TOKENS = "siteTokens"
-KUBECONFIGS = "kubeconfigs"
+LONGEST = 512
+LONGEST_KUBECONFIG = 2**20
+HOW = "pulumi config set --secret --path ollama-fleet:{}.NAME"
+
+Given = tuple[Mapping[str, pulumi.Output[str]], list[Problem]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,77 +30,62 @@ class Secrets:
 
 def read(plan: FleetPlan) -> tuple[Secrets, list[Problem]]:
     """The secrets of the stack, and what is wrong with them."""
-    keys, wrong_keys = api_keys(plan)
-    tokens, wrong_tokens = _of_sites(SITE_TOKENS, [site.name for site in plan.sites])
-    applied = [site.name for site in plan.sites if site.cluster is not None and site.cluster.applied]
-    kubeconfigs, wrong_configs = _of_sites(KUBECONFIGS, applied)
-    found = Secrets(api_keys=keys, site_tokens=tokens, kubeconfigs=kubeconfigs)
-    return found, [*wrong_keys, *wrong_tokens, *wrong_configs]
+    (keys, of_keys), (tokens, of_tokens), (configs, of_configs) = api_keys(plan), site_tokens(plan), kubeconfigs(plan)
+    found = Secrets(api_keys=keys, site_tokens=tokens, kubeconfigs=configs)
+    return found, [*of_keys, *of_tokens, *of_configs]
 
 
-def _of_sites(name: str, sites: Sequence[str]) -> tuple[Mapping[str, pulumi.Output[str]], list[Problem]]:
+def api_keys(plan: FleetPlan) -> Given:
+    """The keys of the door that the stack sets, by name, and what is wrong with them."""
+    names = plan.router.keys
+    listed = f"keys: {', '.join(names) or 'none, since auth is none'}"
+    unknown = "fleet.router.keys names no such key"
+    return _given(API_KEYS, names, unknown, listed, shortest=SHORTEST_KEY, without="take it out, and one is made")
+
+
+def site_tokens(plan: FleetPlan) -> Given:
+    """The tokens that the door sends to sites, by site, and what is wrong with them."""
+    names = plan.router.sites
+    listed = f"sites: {', '.join(names) or 'none has a url or endpoints'}"
+    unknown = "the door reaches no such site by a URL"
+    return _given(SITE_TOKENS, names, unknown, listed, shortest=1, without="take it out, and none is sent")
+
+
+def kubeconfigs(plan: FleetPlan) -> Given:
+    """How `up` reaches the clusters of sites, by site, and what is wrong with them."""
+    names = [site.name for site in plan.sites if site.cluster is not None and site.cluster.applied]
+    listed = f"sites: {', '.join(names) or 'none has kubernetes: {apply: pulumi}'}"
+    unknown = "`up` applies nothing to a site of this name"
+    return _given(KUBECONFIGS, names, unknown, listed, shortest=1, without="take it out: the machine's own is used")
+
+
+def _given(key: str, names: Collection[str], unknown: str, listed: str, *, shortest: int, without: str) -> Given:
     config = pulumi.Config("ollama-fleet")
-    text = config.get(name)
+    # read at once, not as an Output: the names decide what is made
+    text = config.get(key)
     if text is None:
         return {}, []
-    place, how = f"ollama-fleet:{name}", f"pulumi config set --secret --path ollama-fleet:{name}.SITE"
+    place, how = f"ollama-fleet:{key}", HOW.format(key)
     found = _mapping(text)
     if found is None:
-        return {}, [error(place, "it is not a mapping from the name of a site to its secret", how)]
-    if not pulumi.runtime.config.is_config_secret(config.full_key(name)):
+        return {}, [error(place, "it is not a mapping from a name to a secret", how)]
+    if not pulumi.runtime.config.is_config_secret(config.full_key(key)):
         return {}, [error(place, "it stands there in clear", f"take it out, then {how}")]
-    listed = ", ".join(sites) or "none that takes one"
-    problems = [
-        error(f"{place}.{site}", "the file has no such site, or it takes none", f"sites: {listed}")
-        for site in sorted(found.keys() - set(sites))
+    problems = [error(f"{place}.{name}", unknown, listed) for name in sorted(found.keys() - set(names))]
+    whole = key == KUBECONFIGS  # a text of many lines
+    most, of_what = (LONGEST_KUBECONFIG, "characters") if whole else (LONGEST, "visible ASCII characters")
+    problems += [
+        error(f"{place}.{name}", f"it is not a secret of {shortest} to {most} {of_what}", without)
+        for name, secret in sorted(found.items())
+        if not (isinstance(secret, str) and shortest <= len(secret) <= most and (whole or _visible(secret)))
     ]
-    if name == SITE_TOKENS:
-        problems += _unfit(found, place)
-    return {site: pulumi.Output.secret(one) for site, one in found.items() if isinstance(one, str)}, problems
-
-
-def api_keys(plan: FleetPlan) -> tuple[Mapping[str, pulumi.Output[str]], list[Problem]]:
-    """The keys that the stack sets, by name, and what is wrong with them."""
-    config = pulumi.Config("ollama-fleet")
-    # read at once, not as an Output: the names decide which keys are made
-    text = config.get(API_KEYS)
-    if text is None:
-        return {}, []
-    place = f"ollama-fleet:{API_KEYS}"
-    found = _mapping(text)
-    if found is None:
-        return {}, [error(place, "it is not a mapping from the name of a key to the key", HOW)]
-    if not pulumi.runtime.config.is_config_secret(config.full_key(API_KEYS)):
-        return {}, [error(place, "it stands there in clear", f"take it out, then {HOW}")]
-    problems = [*_unknown(plan, found, place), *_unfit(found, place)]
-    return {name: pulumi.Output.secret(key) for name, key in found.items() if isinstance(key, str)}, problems
-
-
-def _unknown(plan: FleetPlan, found: Mapping[str, Any], place: str) -> list[Problem]:
-    listed = ", ".join(plan.router.keys) or "none, since auth is none"
-    return [
-        error(f"{place}.{name}", "fleet.router.keys names no such key", f"keys: {listed}")
-        for name in sorted(found.keys() - set(plan.router.keys))
-    ]
-
-
-def _unfit(found: Mapping[str, Any], place: str) -> list[Problem]:
-    problems = [
-        error(
-            f"{place}.{name}",
-            f"it is not a key of {SHORTEST_KEY} to {LONGEST_KEY} visible ASCII characters",
-            "take it out, and one is made",
-        )
-        for name, key in sorted(found.items())
-        if not (isinstance(key, str) and SHORTEST_KEY <= len(key) <= LONGEST_KEY and key.isascii() and _visible(key))
-    ]
-    if len({json.dumps(key) for key in found.values()}) < len(found):
+    if key == API_KEYS and len({json.dumps(secret) for secret in found.values()}) < len(found):
         problems.append(error(place, "two names have the same key", "give each its own"))
-    return problems
+    return {name: pulumi.Output.secret(secret) for name, secret in found.items() if isinstance(secret, str)}, problems
 
 
 def _visible(key: str) -> bool:
-    return key.isprintable() and " " not in key
+    return key.isascii() and key.isprintable() and " " not in key
 
 
 def _mapping(text: str) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ COMMANDS = (
     "compose",
     "discover",
     "local",
+    "status",
     "preflight",
     "preview",
     "up",

@@ -226,7 +226,7 @@ def extended(fleet: Any, folder: Path) -> Any:
     Mappings merge, everything else is replaced. Paths are relative to the file that names them.
     """
     seen: list[Path] = []
-    layers = [fleet]
+    layers = [_with_certificates(fleet, folder)]
     while isinstance(layers[-1], dict) and EXTENDS in layers[-1]:
         named = layers[-1][EXTENDS]
         if not isinstance(named, str) or not named:
@@ -253,12 +253,25 @@ def extended(fleet: Any, folder: Path) -> Any:
                     f"write in it what stands below {KEY} (pools, models, ...), without config:",
                 )
             )
-        layers.append(base)
         folder = path.parent
+        layers.append(_with_certificates(base, folder))
     merged = layers.pop()
     while layers:
         merged = _merge(merged, layers.pop())
     return {key: value for key, value in merged.items() if key != EXTENDS} if isinstance(merged, dict) else merged
+
+
+def _with_certificates(layer: Any, folder: Path) -> Any:
+    """The layer with the text of each file that a site's `ca` names."""
+    sites = layer.get("sites") if isinstance(layer, dict) else None
+    if not isinstance(sites, dict):
+        return layer
+    read = {
+        name: {**site, "ca": _text(folder / site["ca"])}
+        for name, site in sites.items()
+        if isinstance(site, dict) and isinstance(site.get("ca"), str) and site["ca"] and "\n" not in site["ca"]
+    }
+    return {**layer, "sites": {**sites, **read}}
 
 
 def _merge(under: Any, over: Any) -> Any:

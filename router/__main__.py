@@ -13,7 +13,7 @@ import threading
 from functools import partial
 from pathlib import Path
 
-from router import log
+from router import log, page
 from router.admin import Admin
 from router.bootstrap import CLUSTERS, ROUTES
 from router.certificate import Pair
@@ -26,8 +26,10 @@ from router.maps import Maps
 from router.metrics import in_flight, metrics
 from router.poll import PERIOD, Poller
 from router.publisher import KEPT_FOR, Publisher, write
-from router.routes import LISTS
+from router.routes import LISTS, STATUS
 from router.rules import RuleFiles
+from router.sites import SiteFiles
+from router.status import Overview
 from router.web import Reply, Web
 
 ANSWER_SECONDS = 5.0
@@ -50,22 +52,23 @@ def main() -> int:
     )
     maps = Maps(Path(options.map), Path(options.override))
     rules = RuleFiles(Path(options.map), Path(options.keys) if options.keys else None)
-    return {"init": _init, "run": _run}[options.command](setup, maps, rules, options)
+    sites = SiteFiles(Path(options.map), Path(options.tokens) if options.tokens else None)
+    return {"init": _init, "run": _run}[options.command](setup, maps, rules, sites, options)
 
 
-def _init(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace) -> int:
+def _init(setup: Setup, maps: Maps, rules: RuleFiles, sites: SiteFiles, options: argparse.Namespace) -> int:
     del options
     pair = Pair(setup.tls)
-    for mounted in (maps, rules, pair):
+    for mounted in (maps, rules, sites, pair):
         mounted.look()
     fleet = maps.mounted.fleet
     if maps.mounted.faults:
         log.say("error", "the mounted map is refused", faults=maps.mounted.faults)
-    if faults := tuple(filter(None, (*rules.faults, pair.fault))):
-        log.say("error", "the mounted rules, keys or certificate are refused", faults=faults)
+    if faults := tuple(filter(None, (*rules.faults, *sites.faults, pair.fault))):
+        log.say("error", "mounted rules, keys, tokens or certificates are refused", faults=faults)
     if fleet is None or rules.rules is None or pair.fault:
         return 1
-    clusters, routes = follow(decide(fleet, maps.mounted.facts, {}), setup, rules.rules.on(fleet))
+    clusters, routes = follow(decide(fleet, maps.mounted.facts, {}), setup, rules.rules.on(fleet), sites.sites)
     folder = Path(setup.directory)
     for name, text in {**start(setup), CLUSTERS: clusters.text, ROUTES: routes.text}.items():
         write(folder / name, text)
@@ -86,11 +89,12 @@ def _drain(options: argparse.Namespace) -> int:
         connection.close()
 
 
-def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace) -> int:
+def _run(setup: Setup, maps: Maps, rules: RuleFiles, sites: SiteFiles, options: argparse.Namespace) -> int:
     admin = Admin(port=setup.admin_port)
     poller = Poller(setup.certificates, period=options.period)
     publisher = Publisher(Path(setup.directory), admin, kept_for=options.kept_for)
-    control = Control(setup, maps, rules, poller, publisher)
+    control = Control(setup, maps, rules, sites, poller, publisher)
+    overview = Overview(control, admin)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -104,8 +108,12 @@ def _run(setup: Setup, maps: Maps, rules: RuleFiles, options: argparse.Namespace
         "127.0.0.1",
         setup.beside_port,
         {
-            **{("GET", path): partial(_list, control, path) for path in LISTS},
+            ("GET", page.PATH): page.reply,
             ("POST", "/drain"): drained,
+        },
+        {
+            **{("GET", path): partial(_list, control, path) for path in LISTS},
+            ("GET", STATUS): lambda key: Reply(text=json.dumps(overview.of(key)), headers=page.UNSEEN),
         },
     )
     cluster = Web(
@@ -130,8 +138,8 @@ def _plain(*, good: bool) -> Reply:
     return Reply(status=200 if good else 503, kind="text/plain", text="ok\n" if good else "not ready\n")
 
 
-def _list(control: Control, path: str) -> Reply:
-    return Reply(text=control.lists.text(path))
+def _list(control: Control, path: str, key: str) -> Reply:
+    return Reply(text=control.lists.text(path, control.allowed(key)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -140,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--map", required=True, help="folder of routes.toml")
     parser.add_argument("--override", required=True, help="folder of the hand edits' routes.toml; may be empty")
     parser.add_argument("--keys", default="", help="folder of the keys' SHA-256, a file for each name")
+    parser.add_argument("--tokens", default="", help="folder of the tokens of sites, a file for each")
     parser.add_argument("--tls", default="", help="folder of the door's tls.crt and tls.key; none: plain HTTP")
     parser.add_argument("--directory", required=True, help="folder of Envoy's files, in memory")
     parser.add_argument("--address", default="0.0.0.0")  # noqa: S104

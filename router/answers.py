@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,25 +26,26 @@ class Lists:
         self._table = table
         self._facts = facts
         self._seen = seen
-        self._texts: dict[str, str] = {}
+        self._texts: dict[tuple[str, AbstractSet[str] | None], str] = {}
 
-    def text(self, path: str) -> str:
-        """The answer to a path of `router.routes.LISTS`, as JSON; made once, however often it is asked for."""
-        if path not in self._texts:
+    def text(self, path: str, only: frozenset[str] | None = None) -> str:
+        """The answer to a path of `router.routes.LISTS` as JSON, with the names of `only` where it is given; made once,
+        however often it is asked for."""
+        if (path, only) not in self._texts:
             make = {
                 "/api/tags": self.tags,
                 "/api/ps": self.loaded,
-                "/api/version": self.version,
+                "/api/version": lambda _: self.version(),
                 "/v1/models": self.models,
             }
-            self._texts[path] = json.dumps(make[path](), separators=(",", ":"))
-        return self._texts[path]
+            self._texts[path, only] = json.dumps(make[path](only), separators=(",", ":"))
+        return self._texts[path, only]
 
-    def tags(self) -> Entry:
+    def tags(self, only: AbstractSet[str] | None = None) -> Entry:
         """/api/tags: every name that a client may ask for, as a replica shows it, else as the plan has it."""
-        return {"models": [self._tag(name) for name in self._names()]}
+        return {"models": [self._tag(name) for name in self._names(only)]}
 
-    def models(self) -> Entry:
+    def models(self, only: AbstractSet[str] | None = None) -> Entry:
         """/v1/models: the same names."""
         return {
             "object": "list",
@@ -54,13 +56,13 @@ class Lists:
                     "created": _seconds(self._tag(name)["modified_at"]),
                     "owned_by": shown(name).rpartition("/")[0] or DEFAULT_NAMESPACE.strip("/"),
                 }
-                for name in self._names()
+                for name in self._names(only)
             ],
         }
 
-    def loaded(self) -> Entry:
+    def loaded(self, only: AbstractSet[str] | None = None) -> Entry:
         """/api/ps: what is loaded where, one entry for each name and pool."""
-        names = {canonical(name): shown(name) for name in self._fleet.names}
+        names = {canonical(name): shown(name) for name in self._names(only)}
         entries: dict[tuple[str, str], Entry] = {}
         for pool in sorted(self._fleet.pools):
             for replica in self._seen.get(pool, ()):
@@ -78,8 +80,8 @@ class Lists:
         versions = [replica.version for replicas in self._seen.values() for replica in replicas]
         return {"version": min(versions, key=_comparable) if versions else self._facts.version}
 
-    def _names(self) -> list[str]:
-        return sorted(self._fleet.names, key=shown)
+    def _names(self, only: AbstractSet[str] | None) -> list[str]:
+        return sorted((name for name in self._fleet.names if only is None or canonical(name) in only), key=shown)
 
     def _tag(self, name: str) -> Entry:
         own = {"name": shown(name), "model": shown(name)}

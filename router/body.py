@@ -133,6 +133,12 @@ local function unplanned(name, read)
   if read.main_gpu ~= nil then return "options.main_gpu is fixed by the plan: leave it out" end
 end
 
+-- The door's own page, with a key: Ollama would hold its address against a list of its own.
+local function from_own_page(headers)
+  local page = headers:get("origin")
+  return page ~= nil and page:match("^https?://(.+)$") == headers:get(":authority")
+end
+
 function envoy_on_request(handle)
   local name, wrong, read = from_path(handle:headers():get(":path")), nil, nil
   if not name then name, wrong, read = from_body(handle) end
@@ -151,6 +157,7 @@ function envoy_on_request(handle)
     local reason = unplanned(own, read)
     if reason then return handle:respond({[":status"] = "400"}, reason) end
   end
+  if known and known.key and from_own_page(handle:headers()) then handle:headers():remove("origin") end
   metadata:set("fleet", "model", name)
   metadata:set("fleet", "name", own)
   handle:headers():replace("x-ollama-model", own)

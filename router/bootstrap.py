@@ -7,6 +7,7 @@ from router.observing import access_logs
 from router.replies import local_replies
 from router.routes import MOST_SILENT
 from router.spilling import listener
+from router.web import NAME_HEADER
 
 HEALTH = "/healthz"
 CLUSTERS = "clusters.json"
@@ -81,12 +82,12 @@ def _http(directory: str) -> Config:
         request_timeout=REQUEST_WITHIN,
         stream_idle_timeout=MOST_SILENT,
         max_request_headers_kb=HEADERS_KIB,
-        # Before any route is looked for: that of a split would let this header in on any path.
+        # Before any route is looked for: that of a split would let the first in on any path.
         early_header_mutation_extensions=[
             extension(
                 "envoy.http.early_header_mutation.header_mutation",
                 "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                mutations=[{"remove": body.MODEL_HEADER}],
+                mutations=[{"remove": body.MODEL_HEADER}, {"remove": NAME_HEADER}],
             )
         ],
         local_reply_config=local_replies(),

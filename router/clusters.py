@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from router import spilling
 from router.extension import Config, extension, typed
 from router.routing import LACKING, THROUGH, Endpoint, Order, Pool, Table
+from router.sites import Site, Sites
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian, Ubuntu and the official Envoy image keep the authorities that the system trusts."""
@@ -36,17 +37,37 @@ pending than running requests reject bursts on a pool that has room."""
 RETRY_ROOM = 1_000
 """Envoy's default of 3 retries at a time lost 17 requests when a pool behind an aggregate fell away."""
 
+OVERWRITE = "OVERWRITE_IF_EXISTS_OR_ADD"
 IDLE_CONNECTION = "60s"
 CONNECTION_BUFFER = 64 * 1024
 """Bytes. The chain that reads a body raises it for that body alone."""
 
 
-def clusters(table: Table, *, spill_port: int, certificates: str = SYSTEM_CERTIFICATES) -> list[Config]:
-    """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools."""
+def clusters(
+    table: Table, *, spill_port: int, certificates: str = SYSTEM_CERTIFICATES, sites: Sites | None = None
+) -> list[Config]:
+    """Every pool by name, then every order of two or more pools; `certificates` are trusted for https pools, unless
+    the site of the pool has an authority of its own."""
+
+    def pool(cluster: str, name: str) -> Config:
+        planned = table.pools[name]
+        return _pool(cluster, name, planned, certificates, (sites or {}).get(planned.token or "", Site()))
+
+    def token(name: str) -> bool:
+        return bool((sites or {}).get(table.pools[name].token or "", Site()).token)
+
     return [
-        *(_pool(name, pool, certificates) for name, pool in sorted(table.pools.items())),
-        *(cluster for name in sorted(table.rooms) for cluster in _spilling(name, table, certificates, spill_port)),
-        *(_order(table.cluster(order), table.members(order)) for order in table.all_orders if _is_chain(order, table)),
+        *(pool(name, name) for name in sorted(table.pools)),
+        *(
+            cluster
+            for name in sorted(table.rooms)
+            for cluster in _spilling(name, pool(name + spilling.ROOM, name), table.rooms[name], spill_port)
+        ),
+        *(
+            _order(table.cluster(order), table.members(order), with_token=any(token(name) for name in order))
+            for order in table.all_orders
+            if _is_chain(order, table)
+        ),
         _cluster(UNKNOWN_MODEL, type="STATIC"),
         _cluster(LACKING, type="STATIC"),
     ]
@@ -67,39 +88,72 @@ def _is_chain(order: Order, table: Table) -> bool:
     return len(table.members(order)) > 1
 
 
-def _pool(name: str, pool: Pool, certificates: str) -> Config:
+def _pool(cluster_name: str, name: str, pool: Pool, certificates: str, site: Site) -> Config:
     cluster = _cluster(
-        name,
+        cluster_name,
         type="STRICT_DNS",
         # Looked up every 5 s, Envoy's default, whatever its time to live. IPv4 first: at home, a name with an IPv6
         # address that leads nowhere is common.
         dns_lookup_family="V4_PREFERRED",
         lb_policy="LEAST_REQUEST",
-        # Never "all are dead, so try any": the next pool of the order is the better guess.
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        common_lb_config=_choice(),
         # Without it a pod that leaves the DNS keeps its place until a probe fails: a scale-down cut 11 streams.
         ignore_health_on_host_removal=True,
         load_assignment={
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint) for endpoint in pool.endpoints]}],
+            "cluster_name": cluster_name,
+            "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint, site) for endpoint in pool.endpoints]}],
         },
-        health_checks=_health_checks(),
+        health_checks=_health_checks(site),
         outlier_detection=_outliers(),
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
-        typed_extension_protocol_options={
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
-                "extensions.upstreams.http.v3.HttpProtocolOptions",
-                explicit_http_config={"http_protocol_options": {}},
-                common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
-            )
-        },
+        typed_extension_protocol_options=_protocol(with_token=bool(site.token)),
     )
     if pool.tls:
-        cluster["transport_socket"] = _tls(certificates)
+        cluster["transport_socket"] = _tls(
+            {"inline_string": site.authority} if site.authority else {"filename": certificates}
+        )
     return cluster
 
 
-def _health_checks() -> list[Config]:
+def _choice() -> Config:
+    return {
+        # Never "all are dead, so try any": the next pool of the order is the better guess.
+        "healthy_panic_threshold": {"value": 0},
+        # At once: by default the workers hear up to a second later what a probe found, while a new replica stands idle
+        # and a dead one is asked.
+        "update_merge_window": "0s",
+    }
+
+
+def _protocol(*, with_token: bool) -> Config:
+    """The token is that of the chosen host, attempt by attempt: an order has a chain of filters of its own,
+    not that of the pool, and what one site is sent must not reach the next."""
+    token = {"key": "authorization", "value": "%UPSTREAM_METADATA(fleet:authorization)%"}
+    mutations = [{"remove": "authorization"}, {"append": {"header": token, "append_action": OVERWRITE}}]
+    filters = [
+        extension(
+            "envoy.filters.http.header_mutation",
+            "extensions.filters.http.header_mutation.v3.HeaderMutation",
+            mutations={"request_mutations": mutations},
+        ),
+        extension("envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"),
+    ]
+    return {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
+            "extensions.upstreams.http.v3.HttpProtocolOptions",
+            explicit_http_config={"http_protocol_options": {}},
+            common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
+            **({"http_filters": filters} if with_token else {}),
+        )
+    }
+
+
+def _health_checks(site: Site | None = None) -> list[Config]:
+    sent = [
+        {"header": {"key": name, "value": value.replace("%", "%%")}, "append_action": OVERWRITE}
+        for name, value in (site.headers if site else {}).items()
+    ]
+    headers = {"request_headers_to_add": sent} if sent else {}
     return [
         {
             "timeout": PROBE_TIMEOUT,
@@ -107,21 +161,20 @@ def _health_checks() -> list[Config]:
             "no_traffic_interval": PROBE_INTERVAL,
             "unhealthy_threshold": PROBES_UNTIL_DOWN,
             "healthy_threshold": 1,
-            "http_health_check": {"path": "/api/version"},
+            "http_health_check": {"path": "/api/version", **headers},
         }
     ]
 
 
-def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator[Config]:
+def _spilling(name: str, behind: Config, room: int, port: int) -> Iterator[Config]:
     """The pool behind a breaker that is as wide as its room, and the way there over the listener on loopback."""
-    behind = _pool(name + spilling.ROOM, table.pools[name], certificates)
-    behind["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": table.rooms[name]}]}
+    behind["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": room}]}
     yield behind
     through = name + THROUGH
     yield _cluster(
         through,
         type="STATIC",
-        common_lb_config={"healthy_panic_threshold": {"value": 0}},
+        common_lb_config=_choice(),
         load_assignment={
             "cluster_name": through,
             "endpoints": [{"lb_endpoints": [spilling.endpoint(name, port)]}],
@@ -130,7 +183,7 @@ def _spilling(name: str, table: Table, certificates: str, port: int) -> Iterator
     )
 
 
-def _endpoint(pool: str, endpoint: Endpoint) -> Config:
+def _endpoint(pool: str, endpoint: Endpoint, site: Site) -> Config:
     address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
     return {
         "endpoint": {
@@ -140,7 +193,7 @@ def _endpoint(pool: str, endpoint: Endpoint) -> Config:
             "health_check_config": {"hostname": endpoint.host},
         },
         # The cluster of a request is that of its order; which pool of it answered is known only here.
-        "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
+        "metadata": {"filter_metadata": {"fleet": {"pool": pool, **site.headers}}},
     }
 
 
@@ -162,21 +215,22 @@ def _outliers() -> Config:
     }
 
 
-def _tls(certificates: str) -> Config:
+def _tls(authority: Config) -> Config:
     """TLS that asks for the host by name and believes only a certificate for that name."""
     return extension(
         "envoy.transport_sockets.tls",
         "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         auto_host_sni=True,
         auto_sni_san_validation=True,
-        common_tls_context={"validation_context": {"trusted_ca": {"filename": certificates}}},
+        common_tls_context={"validation_context": {"trusted_ca": authority}},
     )
 
 
-def _order(name: str, members: tuple[str, ...]) -> Config:
+def _order(name: str, members: tuple[str, ...], *, with_token: bool) -> Config:
     """The next member takes what the one before has no healthy host for."""
     return _cluster(
         name,
+        **({"typed_extension_protocol_options": _protocol(with_token=True)} if with_token else {}),
         lb_policy="CLUSTER_PROVIDED",
         cluster_type=extension(
             "envoy.clusters.aggregate", "extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(members)

@@ -12,10 +12,11 @@ from router.certificate import Pair
 from router.deciding import decide, differing
 from router.envoy import Resources, Setup, follow
 from router.maps import Maps
-from router.poll import Poller
+from router.poll import Poller, Seen
 from router.publisher import TAKEN_WITHIN, LateError, Publisher, RefusedError
 from router.routing import RouteMap, Table
-from router.rules import RuleFiles, Rules
+from router.rules import Key, RuleFiles, Rules
+from router.sites import SiteFiles, Sites
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at the mounted files: a few calls of stat."""
@@ -33,7 +34,7 @@ class Status:
     faults: tuple[str, ...] = ()
     """Why the mounted files are not the map in force."""
     door_faults: tuple[str, ...] = ()
-    """Why the mounted rules, keys and certificate are not those in force."""
+    """Why the mounted rules, keys, tokens and certificates are not those in force."""
     overridden: tuple[str, ...] = ()
     """The models and pools that hand edits decide."""
     trouble: str = ""
@@ -53,15 +54,19 @@ class Status:
 class Control:
     """Keeps Envoy on the last good map. One thread runs it; `status` may be read from any."""
 
-    def __init__(self, setup: Setup, maps: Maps, rules: RuleFiles, poller: Poller, publisher: Publisher) -> None:
+    def __init__(
+        self, setup: Setup, maps: Maps, rules: RuleFiles, sites: SiteFiles, poller: Poller, publisher: Publisher
+    ) -> None:
         self._setup = setup
         self._maps = maps
         self._rules = rules
+        self._sites = sites
         self._certificate = Pair(setup.tls)
         self._poller = poller
         self._publisher = publisher
-        self._wanted: tuple[Table, Rules, tuple[Resources, Resources]] | None = None
+        self._wanted: tuple[Table, Rules, Sites, tuple[Resources, Resources]] | None = None
         self._lists: tuple[object, object, object, Lists] | None = None
+        self._keys: tuple[object, object, Mapping[str, Key] | None] | None = None
         self._in_force: tuple[Resources, Resources] | None = None
         self._refused: tuple[Resources, Resources] | None = None
         self._lock = threading.Lock()
@@ -115,10 +120,41 @@ class Control:
         mounted, wanted, seen = self._maps.mounted, self._wanted, self._poller.seen
         known = self._lists
         if known is None or known[0] is not mounted or known[1] is not wanted or known[2] is not seen:
-            fleet = mounted.fleet or RouteMap(pools={}, models={})
-            lists = Lists(fleet, wanted[0] if wanted else fleet.table, mounted.facts, seen)
+            lists = Lists(self.fleet, self.table, mounted.facts, seen)
             known = self._lists = (mounted, wanted, seen, lists)
         return known[3]
+
+    @property
+    def fleet(self) -> RouteMap:
+        """The last good map; an empty one before there was any."""
+        return self._maps.mounted.fleet or RouteMap(pools={}, models={})
+
+    @property
+    def table(self) -> Table:
+        """Where each name leads at this moment."""
+        wanted = self._wanted
+        return wanted[0] if wanted else self.fleet.table
+
+    @property
+    def seen(self) -> Seen:
+        """What the replicas said last."""
+        return self._poller.seen
+
+    @property
+    def failures(self) -> Mapping[str, Mapping[str, str]]:
+        """Why replicas do not answer: pool -> address -> cause."""
+        return self._poller.failures
+
+    def allowed(self, key: str) -> frozenset[str] | None:
+        """The canonical names that the bearer of a key may know; None: all of them. One who is not known: none."""
+        rules, fleet = self._rules.rules, self.fleet
+        known = self._keys
+        if known is None or known[0] is not rules or known[1] is not fleet:
+            known = self._keys = (rules, fleet, rules.on(fleet).keys if rules else {})
+        if known[2] is None:
+            return None
+        found = known[2].get(key)
+        return frozenset() if found is None else frozenset(found.models) or None
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -134,18 +170,19 @@ class Control:
         if self._maps.look():
             self._say()
         # both are looked at: `or` would leave out the second
-        if any([self._rules.look(), self._certificate.look()]):
+        if any([self._rules.look(), self._certificate.look(), self._sites.look()]):
             self._say_of_the_door()
         fleet = self._maps.mounted.fleet
         if fleet is not None:
-            self._poller.follow(fleet.pools)
+            self._poller.follow(fleet.pools, self._sites.sites)
         return fleet
 
     def _files(self, table: Table, rules: Rules) -> tuple[Resources, Resources]:
         """What Envoy needs for a table; rendered once, since most looks find what the one before found."""
-        if self._wanted is None or self._wanted[:2] != (table, rules):
-            self._wanted = (table, rules, follow(table, self._setup, rules))
-        return self._wanted[2]
+        sites = self._sites.sites
+        if self._wanted is None or self._wanted[:3] != (table, rules, sites):
+            self._wanted = (table, rules, sites, follow(table, self._setup, rules, sites))
+        return self._wanted[3]
 
     def _compare(self, fleet: RouteMap) -> None:
         found = differing(fleet, self._poller.seen)
@@ -164,10 +201,10 @@ class Control:
         self._update(faults=mounted.faults, overridden=mounted.overridden)
 
     def _say_of_the_door(self) -> None:
-        faults = tuple(filter(None, (*self._rules.faults, self._certificate.fault)))
+        faults = tuple(filter(None, (*self._rules.faults, self._certificate.fault, *self._sites.faults)))
         if faults:
             serve = "the last good ones serve on" if self._rules.rules else "there are none to serve by"
-            log.say("error", f"mounted rules, keys or certificate are refused, {serve}", faults=faults)
+            log.say("error", f"mounted rules, keys, tokens or certificates are refused, {serve}", faults=faults)
         self._update(door_faults=faults)
 
     def _trouble(self, text: str) -> None:

@@ -90,17 +90,22 @@ class Holders:
 
 
 def differing(fleet: RouteMap, seen: Seen) -> dict[str, dict[str, list[str]]]:
-    """Names of the map that stand for different content on different replicas: name -> digest -> pool/address."""
+    """Names of the map that stand for different content on different replicas: name -> digest -> pool/address.
+
+    A split is another model on the pools of each of its parts, and is compared within these.
+    """
     found: dict[str, dict[str, list[str]]] = {}
-    for name in sorted(map(canonical, fleet.names)):
-        digests: dict[str, list[str]] = {}
-        for pool, replica in _holding(fleet, seen, name):
-            digest = str(replica.models[name].get("digest", ""))
-            digests.setdefault(digest, []).append(f"{pool}/{replica.address}")
-        if len(digests) > 1:
-            found[name] = digests
-    return found
+    for name in fleet.names:
+        parts = [fleet.orders[canonical(model)] for model in fleet.splits.get(name, {})]
+        for pools in parts or [tuple(fleet.pools)]:
+            digests: dict[str, list[str]] = {}
+            for pool, replica in _holding(pools, seen, canonical(name)):
+                digest = str(replica.models[canonical(name)].get("digest", ""))
+                digests.setdefault(digest, []).append(f"{pool}/{replica.address}")
+            if len(digests) > 1:
+                found[canonical(name)] = found.get(canonical(name), {}) | digests
+    return dict(sorted(found.items()))
 
 
-def _holding(fleet: RouteMap, seen: Seen, name: str) -> list[tuple[str, Replica]]:
-    return [(pool, replica) for pool in fleet.pools for replica in seen.get(pool, ()) if name in replica.models]
+def _holding(pools: Iterable[str], seen: Seen, name: str) -> list[tuple[str, Replica]]:
+    return [(pool, replica) for pool in pools for replica in seen.get(pool, ()) if name in replica.models]

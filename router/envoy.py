@@ -14,6 +14,7 @@ from router.reading import parse
 from router.routes import routes
 from router.routing import Table
 from router.rules import OPEN, Rules
+from router.sites import Sites
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -76,12 +77,10 @@ def _start(setup: Setup) -> str:
     )
 
 
-def follow(table: Table, setup: Setup, rules: Rules) -> tuple[Resources, Resources]:
+def follow(table: Table, setup: Setup, rules: Rules, sites: Sites | None = None) -> tuple[Resources, Resources]:
     """Clusters and routes. These need those, so Envoy has to have the clusters first."""
-    return (
-        Resources(content=tuple(clusters(table, spill_port=setup.spill_port, certificates=setup.certificates))),
-        Resources(content=(routes(table, rules),)),
-    )
+    found = clusters(table, spill_port=setup.spill_port, certificates=setup.certificates, sites=sites)
+    return Resources(content=tuple(found)), Resources(content=(routes(table, rules),))
 
 
 def render(routes_text: str, setup: Setup, facts: Facts | None = None, rules: Rules = OPEN) -> dict[str, str]:

@@ -6,13 +6,14 @@ Envoy holds the SHA-256 of each key and no key: neither its files nor its admini
 import math
 from collections.abc import Mapping
 
+from router import page
 from router.extension import Config, extension, typed
 from router.rules import Key, Rules
 
 CREDENTIALS = ("authorization", "x-api-key")
 """Where clients put a key. Taken off every request before it goes on, whether keys are asked for or not."""
 
-OPEN_PATHS = ("/",)
+OPEN_PATHS = ("/", page.PATH)
 """What needs no key and tells nothing."""
 
 MINUTE = "60s"

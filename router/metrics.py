@@ -1,7 +1,7 @@
 """What Prometheus and the autoscaler read."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from router.admin import Admin, UnreachableError
 from router.control import Status
@@ -51,13 +51,14 @@ def in_flight(pools: Sequence[str], admin: Admin) -> Reply:
         return Reply(status=503, kind=TEXT, text=f"# {error}\n")
     name = "ollama_fleet_pool_requests_in_flight"
     lines = [f"# HELP {name} requests under way at a pool", f"# TYPE {name} gauge"]
-    lines += [f'{name}{{pool="{pool}"}} {_active(pool, found.items())}' for pool in pools]
+    lines += [f'{name}{{pool="{pool}"}} {active(pool, found)}' for pool in pools]
     return Reply(kind=TEXT, text="\n".join(lines) + "\n")
 
 
-def _active(pool: str, found: Iterable[tuple[str, int]]) -> int:
+def active(pool: str, found: Mapping[str, int]) -> int:
+    """The requests under way at a pool, of Envoy's gauges by name."""
     own = re.compile(rf"cluster\.{re.escape(pool)}({re.escape(ROOM)})?\.upstream_rq_(pending_)?active")
-    return sum(value for name, value in found if own.fullmatch(name))
+    return sum(value for name, value in found.items() if own.fullmatch(name))
 
 
 def _lines(figure: Figure) -> str:

@@ -46,10 +46,13 @@ def routes(rules: Rules) -> Iterator[Config]:
     if not rules.origins:
         return
     named = {"name": "origin", "string_match": {"safe_regex": {"regex": _any_of(rules)}}}
+    # no script sets this header; where no key is asked for, a name that changes its address could deceive the browser
+    own = {"name": "sec-fetch-site", "string_match": {"exact": "same-origin"}, "treat_missing_header_as_empty": True}
+    others = [{**named, "invert_match": True}, *([{**own, "invert_match": True}] if rules.keys is not None else [])]
     asks = {"name": ":method", "string_match": {"exact": "OPTIONS"}}
     yield {
         "name": "other origins",
-        "match": {"prefix": "/", "headers": [{**named, "invert_match": True}]},
+        "match": {"prefix": "/", "headers": others},
         "direct_response": {"status": 403, "body": {"inline_string": "this origin is not in router.origins"}},
     }
     yield {

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.routing import Endpoint, Pool, canonical
+from router.sites import Site, Sites
 
 PERIOD = 2.0
 ANSWER_WITHIN = 5.0
 """Seconds. A server that loads a model still lists what it has."""
 BELIEVED_FOR = 15.0
 """Seconds for which a replica that does not answer is taken to hold what it held."""
+NO_ADDRESS = "has no address: it sleeps, or none of its pods is ready"
 AT_ONCE = 32
 LARGEST = 16 * 2**20
 """Bytes of one answer."""
@@ -44,6 +46,10 @@ Seen = Mapping[str, tuple[Replica, ...]]
 """The replicas of each pool that answered lately. A pool without one may sleep, or be cut off."""
 
 
+class StatusError(ValueError):
+    """A replica refuses a question."""
+
+
 class Poller:
     """Follows the pools that it was told of last. `seen` may be read from any thread."""
 
@@ -51,16 +57,19 @@ class Poller:
         self._period = period
         self._certificates = certificates
         self._pools: Mapping[str, Pool] = {}
+        self._sites: Sites = {}
         self._replicas: dict[Address, Replica] = {}
         self._busy: set[object] = set()
         self._lock = threading.Lock()
         self._executor = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="poll")
         self._contexts: dict[str, ssl.SSLContext] = {}
+        self._failures: dict[tuple[str, str], tuple[str, float]] = {}
         self.seen: Seen = {}
 
-    def follow(self, pools: Mapping[str, Pool]) -> None:
-        """From now on these."""
+    def follow(self, pools: Mapping[str, Pool], sites: Sites) -> None:
+        """From now on these, met like that."""
         self._pools = pools
+        self._sites = sites
 
     def run(self, stop: threading.Event) -> None:
         """Asks all replicas once a period until `stop` is set."""
@@ -68,6 +77,17 @@ class Poller:
             self.round()
             stop.wait(self._period)
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def failures(self) -> dict[str, dict[str, str]]:
+        """Why replicas do not answer: pool -> name or address -> cause."""
+        horizon = time.monotonic() - BELIEVED_FOR
+        found: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        with self._lock:
+            for (pool, where), (cause, at) in self._failures.items():
+                if at >= horizon:
+                    found[pool][where] = cause
+        return found
 
     def round(self) -> None:
         """Asks whoever is not being asked already, and forgets who left."""
@@ -80,6 +100,9 @@ class Poller:
             for address, replica in list(self._replicas.items()):
                 if address[0] not in pools or replica.asked_at < horizon:
                     del self._replicas[address]
+            for failed, (_, at) in list(self._failures.items()):
+                if failed[0] not in pools or at < horizon:
+                    del self._failures[failed]
         self._publish()
 
     def settle(self, within: float) -> None:
@@ -112,48 +135,56 @@ class Poller:
             found = _addresses(endpoint)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
+                self._failed(name, endpoint.host, "cannot be looked up: the name server does not answer")
                 return
+            self._failed(name, endpoint.host, NO_ADDRESS)
             found = []
+        else:
+            self._works(name, endpoint.host)
         if len(pool.endpoints) == 1:
             with self._lock:
                 for address in [one for one in self._replicas if one[0] == name and one[1:] not in found]:
                     del self._replicas[address]
+                there = {endpoint.host, *(f"{ip}:{port}" for ip, port in found)}
+                for failed in [one for one in self._failures if one[0] == name and one[1] not in there]:
+                    del self._failures[failed]
         for ip, port in found:
             self._once((name, ip, port), self._ask, (name, ip, port), pool, endpoint)
 
     def _ask(self, address: Address, pool: Pool, endpoint: Endpoint) -> None:
-        _, ip, port = address
+        name, ip, port = address
+        where = f"{ip}:{port}"
         try:
             with socket.create_connection((ip, port), timeout=ANSWER_WITHIN) as plain:
-                replica = self._questions(f"{ip}:{port}", self._secured(plain, pool, endpoint), endpoint)
-        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError):
-            return  # it is believed for a while, then forgotten
+                site = self._sites.get(pool.token or "", Site())
+                replica = _questions(where, self._secured(plain, pool, endpoint, site), endpoint, site)
+        except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError, AttributeError) as error:
+            # it is believed for a while, then forgotten
+            self._failed(name, where, _cause(error))
+            return
+        self._works(name, where)
         with self._lock:
             self._replicas[address] = replica
         self._publish()
 
-    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint) -> socket.socket:
+    def _failed(self, pool: str, where: str, cause: str) -> None:
+        with self._lock:
+            self._failures[pool, where] = (cause, time.monotonic())
+
+    def _works(self, pool: str, where: str) -> None:
+        with self._lock:
+            self._failures.pop((pool, where), None)
+
+    def _secured(self, plain: socket.socket, pool: Pool, endpoint: Endpoint, site: Site) -> socket.socket:
         if not pool.tls:
             return plain
-        context = self._contexts.get(self._certificates)
+        context = self._contexts.get(site.authority)
         if context is None:
-            context = self._contexts[self._certificates] = ssl.create_default_context(cafile=self._certificates)
+            context = ssl.create_default_context(
+                cafile=None if site.authority else self._certificates, cadata=site.authority or None
+            )
+            self._contexts[site.authority] = context
         return context.wrap_socket(plain, server_hostname=endpoint.host)
-
-    def _questions(self, address: str, connected: socket.socket, endpoint: Endpoint) -> Replica:
-        connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
-        connection.sock = connected
-        try:
-            tags, loaded, version = (_get(connection, path) for path in ("/api/tags", "/api/ps", "/api/version"))
-        finally:
-            connection.close()
-        return Replica(
-            address=address,
-            models={canonical(str(entry["model"])): entry for entry in tags["models"]},
-            loaded=tuple(dict(entry) for entry in loaded["models"]),
-            version=str(version["version"]),
-            asked_at=time.monotonic(),
-        )
 
     def _publish(self) -> None:
         by_pool: defaultdict[str, list[Replica]] = defaultdict(list)
@@ -161,6 +192,41 @@ class Poller:
             for (pool, _, _), replica in sorted(self._replicas.items()):
                 by_pool[pool].append(replica)
             self.seen = {pool: tuple(replicas) for pool, replicas in by_pool.items()}
+
+
+def _questions(address: str, connected: socket.socket, endpoint: Endpoint, site: Site) -> Replica:
+    connection = http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=ANSWER_WITHIN)
+    connection.sock = connected
+    try:
+        tags, loaded, version = (
+            _get(connection, path, site.headers) for path in ("/api/tags", "/api/ps", "/api/version")
+        )
+    finally:
+        connection.close()
+    return Replica(
+        address=address,
+        models={canonical(str(entry["model"])): entry for entry in tags["models"]},
+        loaded=tuple(dict(entry) for entry in loaded["models"]),
+        version=str(version["version"]),
+        asked_at=time.monotonic(),
+    )
+
+
+def _cause(error: Exception) -> str:
+    """Why a replica gave no answer, in a few words. What it sent is never among them."""
+    match error:
+        case StatusError():
+            return str(error)
+        case TimeoutError():
+            return f"does not answer within {ANSWER_WITHIN:.0f} s"
+        case ssl.SSLCertVerificationError():
+            return f"shows a certificate that is refused: {error.verify_message}"
+        case ConnectionRefusedError():
+            return "refuses the connection"
+        case OSError():
+            return f"cannot be reached: {error.strerror or type(error).__name__}"
+        case _:
+            return "answers, but not as Ollama does"
 
 
 def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
@@ -173,10 +239,10 @@ def _addresses(endpoint: Endpoint) -> list[tuple[str, int]]:
     return []
 
 
-def _get(connection: http.client.HTTPConnection, path: str) -> Any:
-    connection.request("GET", path)
+def _get(connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str]) -> Any:
+    connection.request("GET", path, headers=dict(headers))
     answer = connection.getresponse()
     body = answer.read(LARGEST)
     if answer.status != http.client.OK:
-        raise ValueError(f"{path} answers {answer.status}")
+        raise StatusError(f"answers {answer.status} to {path}")
     return json.loads(body)

@@ -4,5 +4,6 @@ from pathlib import Path
 
 
 def program() -> dict[str, str]:
-    """File name -> text of every module."""
-    return {file.name: file.read_text(encoding="utf-8") for file in sorted(Path(__file__).parent.glob("*.py"))}
+    """File name -> text of every module and of the page."""
+    files = (file for file in sorted(Path(__file__).parent.iterdir()) if file.suffix in (".py", ".html"))
+    return {file.name: file.read_text(encoding="utf-8") for file in files}

@@ -1,12 +1,14 @@
 """Envoy's routes: what the door lets through and where it leads, what it answers itself, what it refuses."""
 
+import re
 from collections.abc import Iterable, Iterator
 
-from router import body, keys, origins
+from router import body, keys, origins, page
 from router.clusters import BESIDE, UNKNOWN_MODEL
 from router.extension import Config, extension, typed
 from router.routing import Table
 from router.rules import Rules
+from router.web import NAME_HEADER
 
 BY_BODY = "/api/(chat|generate|embed|embeddings|show)|/v1/(chat/completions|completions|embeddings|responses|messages)"
 """POST, answered by a pool of the model that the body names."""
@@ -45,7 +47,9 @@ RETRY_PAUSE = {"base_interval": "0.025s", "max_interval": "0.5s"}
 READING = ("GET", "HEAD")
 LISTS = ("/api/version", "/api/tags", "/api/ps", "/v1/models")
 """Answered for the whole fleet by the process beside Envoy, from its memory."""
-LIST_WITHIN = "5s"
+STATUS = "/fleet/status.json"
+BESIDE_PATHS = (*LISTS, page.PATH, STATUS)
+BESIDE_WITHIN = "5s"
 
 
 def routes(table: Table, rules: Rules) -> Config:
@@ -170,15 +174,16 @@ def _whence() -> list[Config]:
 def _own() -> Iterator[Config]:
     """What needs no pool."""
     yield _answer("/", READING, 200, "Ollama is running")
-    for path in LISTS:
+    for path in BESIDE_PATHS:
         yield {
             "name": path,
             "match": {"path": path, "headers": [_method(*READING)]},
             "route": {
                 "cluster": BESIDE,
-                "timeout": LIST_WITHIN,
+                "timeout": BESIDE_WITHIN,
                 "retry_policy": {"retry_on": "connect-failure,reset", "num_retries": RETRIES},
             },
+            "request_headers_to_add": [_header(NAME_HEADER, "%DYNAMIC_METADATA(fleet:key)%")],
         }
     for path, (method, reason) in NOT_HERE.items():
         yield _answer(path, (method,), 501, reason)
@@ -194,7 +199,7 @@ def _refused() -> Iterator[Config]:
     for allowed, paths in (
         ("POST", BY_BODY),
         ("GET", BY_PATH),
-        ("GET, HEAD", f"/|{'|'.join(LISTS)}"),
+        ("GET, HEAD", f"/|{'|'.join(map(re.escape, BESIDE_PATHS))}"),
         *((method, path) for path, (method, _) in NOT_HERE.items()),
     ):
         yield {

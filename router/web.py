@@ -2,9 +2,12 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+NAME_HEADER = "x-fleet-key"
+"""The name of a request's key: never taken from outside, set by Envoy, never sent to a pool."""
 
 PATIENCE = 30
 """Seconds without a byte after which a connection is given up."""
@@ -17,17 +20,20 @@ class Reply:
     status: int = 200
     kind: str = "application/json; charset=utf-8"
     text: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Answers = Mapping[tuple[str, str], Callable[[], Reply]]
 """What answers a method and a path. HEAD is answered as GET without its body."""
+ByKey = Mapping[tuple[str, str], Callable[[str], Reply]]
+"""The same, for what depends on the key of the request: it is given the key's name, empty where nobody needs one."""
 
 
 class Web:
-    """Serves `answers` on a port until it is closed."""
+    """Serves `answers` and `by_key` on a port until it is closed."""
 
-    def __init__(self, address: str, port: int, answers: Answers) -> None:
-        self._server = _Server((address, port), answers)
+    def __init__(self, address: str, port: int, answers: Answers, by_key: ByKey | None = None) -> None:
+        self._server = _Server((address, port), answers, by_key or {})
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         self._thread.start()
 
@@ -42,9 +48,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], answers: Answers) -> None:
+    def __init__(self, address: tuple[str, int], answers: Answers, by_key: ByKey) -> None:
         super().__init__(address, _Handler)
         self.answers = answers
+        self.by_key = by_key
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that leaves is no error."""
@@ -56,16 +63,18 @@ class _Handler(BaseHTTPRequestHandler):
     # otherwise head and body travel apart, each waiting for the other's acknowledgement
     wbufsize = -1
     timeout = PATIENCE
+    server_version, sys_version = "ollama-fleet", ""
 
     def do_GET(self) -> None:
         """Any method."""
         method = "GET" if self.command == "HEAD" else self.command
-        answer = self.server.answers.get((method, self.path.partition("?")[0]))
-        reply = answer() if answer else Reply(status=404, kind="text/plain", text="404 page not found\n")
+        reply = self._reply((method, self.path.partition("?")[0]))
         body = reply.text.encode()
         self.send_response(reply.status)
         self.send_header("content-type", reply.kind)
         self.send_header("content-length", str(len(body)))
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
@@ -73,6 +82,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
     do_POST = do_GET  # noqa: N815
+
+    def _reply(self, asked: tuple[str, str]) -> Reply:
+        if answer := self.server.answers.get(asked):
+            return answer()
+        if by_key := self.server.by_key.get(asked):
+            return by_key(self.headers.get(NAME_HEADER) or "")
+        return Reply(status=404, kind="text/plain", text="404 page not found\n")
 
     def log_message(self, *_: object) -> None:
         """Envoy's access log has every request that a client sent."""

@@ -50,6 +50,9 @@ def _bring(tool: Tool) -> str:
         _build(tool, tool.go)
         how = "built from Go modules"
         lacks = f" (without {tool.go.lacks})" if tool.go.lacks else ""
+    elif tool.debian:
+        command = f"apt-get install --no-install-recommends {tool.debian}"
+        raise NotInstalledError(f"{tool.name} is not here: {command}, or put it on PATH ({tool.source})")
     else:
         raise NotInstalledError(f"{tool.name}: {_urls(tool)} is not reachable; install it on PATH")
     version = version_of(tool, tool.cached)

@@ -58,6 +58,8 @@ class Tool:
     date: dt.date
     installer: Installer | None = None
     go: GoBuild | None = None
+    debian: str = ""
+    """The system's package, for a program that only the system brings."""
 
     @property
     def cached(self) -> Path:

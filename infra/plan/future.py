@@ -107,7 +107,6 @@ def _unused(config: FleetConfig) -> Iterator[str]:
     for name, pool in sorted(config.pools.items()):
         yield from _written(pool, UNUSED_OF_POOL, "pools", name)
     for name, site in sorted(config.sites.items()):
-        yield from _written(site, ("ca",), "sites", name)
         for node, entry in sorted(site.nodes.items()):
             yield from _written(entry, ("cpus",), "sites", name, "nodes", node)
 

@@ -6,7 +6,7 @@ hardware, money or versions elsewhere adds a field here instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
@@ -391,6 +391,10 @@ class RouterPlan:
     """The text of door.json, in which no key stands."""
     keys: tuple[str, ...]
     """The names of the keys; none where nobody needs one."""
+    sites: tuple[str, ...] = ()
+    """The sites that it reaches by a URL, each with a token where the stack has one."""
+    authorities: Mapping[str, str] = field(default_factory=dict)
+    """Site -> whom its certificate is from, as PEM text; any other is believed as the system does."""
 
 
 @dataclass(frozen=True, kw_only=True)

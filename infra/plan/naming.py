@@ -16,6 +16,7 @@ ROUTER = "ollama-router"
 ROUTES = "ollama-routes"
 OVERRIDE = "ollama-routes-override"
 ROUTER_KEYS = "ollama-router-keys"
+ROUTER_TOKENS = "ollama-router-tokens"
 PREPARE = "ollama-prepare"
 POOL_LABEL = "ollama-fleet/pool"
 DRIVER_NAMESPACE_SUFFIX = "drivers"
@@ -50,7 +51,7 @@ def dns(text: str) -> str:
 def check(config: FleetConfig) -> Iterator[Problem]:
     """Pools whose objects would take a name that is taken, by another pool or by the fleet itself."""
     taken: dict[str, list[str]] = defaultdict(list)
-    for fixed in (ROUTER, ROUTER_KEYS, ROUTES, OVERRIDE, PREPARE):
+    for fixed in (ROUTER, ROUTER_KEYS, ROUTER_TOKENS, ROUTES, OVERRIDE, PREPARE):
         taken[fixed].append("")
     for name in sorted(config.pools):
         for used in _objects(pool(name)):

@@ -31,11 +31,19 @@ CONTROL_MEMORY_LIMIT = 512 * 2**20
 LEAVE_SECONDS = 15
 """Between the endpoint's removal and the last accepted connection, so that no client is still sent here."""
 SHORTEST_DRAIN = 120
+CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:
     """More names than the map's ConfigMap holds: Kubernetes would refuse it at apply."""
-    needed = sum(len(text.encode()) for text in (plan.routes, plan.facts, plan.rules))
+    for name, text in sorted(plan.authorities.items()):
+        if not CERTIFICATE.search(text):
+            yield error(
+                place("sites", name, "ca"),
+                "it holds no certificate in PEM form",
+                "paste the text of the certificate, or name the file that has it",
+            )
+    needed = sum(len(text.encode()) for text in (plan.routes, plan.facts, plan.rules, *plan.authorities.values()))
     if config.gke is not None and needed >= CONFIG_MAP_BYTES:
         names = len(config.models) + len(config.aliases)
         yield error(
@@ -70,6 +78,7 @@ def build(
     pools: Sequence[PoolPlan],
 ) -> RouterPlan:
     """Two replicas at least, so that one may be drained; the map of these models."""
+    reached = sorted((name, site) for name, site in config.sites.items() if site.url or site.endpoints)
     return RouterPlan(
         image=catalogue.gke.images["envoy"],
         control_image=catalogue.gke.images["python"],
@@ -95,4 +104,6 @@ def build(
         facts=facts.render(config, known, models, pools),
         rules=door.render(config, models),
         keys=door.keys(config),
+        sites=tuple(name for name, site in reached),
+        authorities={name: site.ca for name, site in reached if site.ca},
     )

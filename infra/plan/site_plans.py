@@ -196,6 +196,7 @@ def _door(
         facts=facts.render(config, decided.known, models, [replace(pool, site=None) for pool in pools]),
         rules=door.render(asked, models),
         keys=door.keys(asked),
+        sites=tuple(sorted({pool.site for pool in pools if pool.site is not None})),
         drain_limit=max([router.drain_limit, *(pool.drain_limit for pool in pools)]),
     )
 

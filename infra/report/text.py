@@ -6,7 +6,7 @@ end, above the verdict, where a terminal leaves the eye. Colour marks verdicts o
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 
 from rich.console import Console
@@ -25,7 +25,12 @@ ASCII = str.maketrans({"·": "-"})
 
 
 def show(plan: FleetPlan) -> None:
-    """Prints the plan to stdout: as wide as the terminal, COLUMNS or 120; coloured on a terminal without NO_COLOR."""
+    """Prints the plan to stdout."""
+    sys.stdout.write(page(lambda width, color: render(plan, width=width, color=color)))
+
+
+def page(rendered: Callable[[int, bool], str]) -> str:
+    """What fits stdout: as wide as the terminal, COLUMNS or 120; coloured on a terminal without NO_COLOR."""
     terminal = Console(file=sys.stdout)
     colour = terminal.is_terminal and not terminal.no_color and terminal.color_system is not None
     columns = os.environ.get("COLUMNS", "")
@@ -33,12 +38,12 @@ def show(plan: FleetPlan) -> None:
         width = int(columns)
     else:
         width = terminal.width if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    text, encoding = render(plan, width=width, color=colour), sys.stdout.encoding or "utf-8"
+    text, encoding = rendered(width, colour), sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
         text = text.translate(ASCII).encode(encoding, "replace").decode(encoding)
-    sys.stdout.write(text)
+    return text
 
 
 def render(plan: FleetPlan, *, width: int = WIDTH_OF_A_PIPE, color: bool = False) -> str:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -118,7 +119,30 @@ def test_secrets_beside_the_object_reach_nothing_that_can_be_read(dev: Program) 
         secret_keys=list(config),
     )
     assert CANARY not in recording.to_json()
-    assert recording.to_json() == dev.known.to_json()
+    (tokens,) = [one for one in recording.resources if one.name == "fleet-site-tokens"]
+    assert reveal(tokens.inputs["stringData"]) == {"rig": CANARY}
+    assert tokens.inputs["metadata"]["name"] == "ollama-router-tokens"
+    assert CANARY not in render(recording)
+    others = tuple(one for one in recording.resources if one is not tokens)
+    assert replace(recording, resources=others).to_json() == dev.known.to_json()
+
+
+@pytest.mark.parametrize(
+    ("tokens", "secret", "said"),
+    [
+        ({"lab": CANARY}, True, "the door reaches no such site by a URL"),
+        ({"rig": CANARY + " x"}, True, "1 to 512 visible"),
+        ({"rig": ""}, True, "1 to 512 visible"),
+        ({"rig": [CANARY]}, True, "1 to 512 visible"),
+        ([CANARY], True, "not a mapping"),
+        ({"rig": CANARY}, False, "in clear"),
+    ],
+)
+def test_tokens_that_cannot_be_are_refused_without_being_told(tokens: object, secret: bool, said: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        _with_secrets("siteTokens", tokens, secret=secret)
+    assert said in str(caught.value)
+    assert CANARY[:15] not in str(caught.value)
 
 
 def test_a_key_that_the_stack_sets_is_used_and_told_to_its_owner_alone() -> None:
@@ -149,13 +173,39 @@ def test_keys_that_cannot_be_are_refused_without_being_told(keys: object, secret
     assert CANARY[:15] not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("router", "url"),
+    [
+        ({}, "port-forward service/ollama-router 8080:80 & sleep 2; export FLEET_URL=http://127.0.0.1:8080"),
+        ({"tls": "door"}, "8443:443 & sleep 2; export FLEET_URL=https://127.0.0.1:8443"),
+        ({"expose": "public", "tls": "door"}, "export FLEET_URL=https://$(pulumi stack output publicAddress)"),
+        ({"expose": "internal"}, "export FLEET_URL=http://$(kubectl -n ollama get service ollama-router -o jsonpath="),
+        ({"auth": "none"}, "export FLEET_URL=http://127.0.0.1:8080"),
+    ],
+)
+def test_the_commands_tell_where_the_door_is_and_how_to_get_its_key(router: dict[str, object], url: str) -> None:
+    recording = run({**fleet_of("dev"), "router": router})
+    commands = recording.stack_outputs["commands"]
+    assert any(url in command for command in commands)
+    asked = router.get("auth") != "none"
+    assert any("--show-secrets --json apiKeys" in command for command in commands) == asked
+    (chat,) = [command for command in commands if "/api/chat" in command]
+    assert ("Bearer $FLEET_API_KEY" in chat) == asked
+    assert ("--insecure" in chat) == ("tls" in router)
+    assert ("publicAddress" in recording.stack_outputs) == (router.get("expose") == "public")
+
+
 def _with_keys(keys: object, *, secret: bool = True) -> Recording:
-    name = "ollama-fleet:apiKeys"
+    return _with_secrets("apiKeys", keys, secret=secret)
+
+
+def _with_secrets(key: str, values: object, *, secret: bool = True) -> Recording:
+    name = f"ollama-fleet:{key}"
     return record(
         main,
         project="ollama-fleet",
         stack="dev",
-        config={"gcp:project": "example-project", stacks.KEY: json.dumps(fleet_of("dev")), name: json.dumps(keys)},
+        config={"gcp:project": "example-project", stacks.KEY: json.dumps(fleet_of("dev")), name: json.dumps(values)},
         secret_keys=[name] if secret else [],
     )
 
@@ -201,12 +251,11 @@ def test_warnings_are_logged_before_a_refusal() -> None:
     assert messages
 
 
-def test_outputs_are_endpoint_secret_kubeconfig_summary_and_three_commands(dev: Program) -> None:
+def test_outputs_are_endpoint_secret_kubeconfig_summary_and_commands(dev: Program) -> None:
     outputs = dev.known.stack_outputs
     assert set(outputs) == {"endpoint", "kubeconfig", "apiKeys", "plan", "commands"}
     assert isinstance(outputs["kubeconfig"], Secret)
     assert outputs["endpoint"] == "http://ollama-router.ollama.svc.cluster.local"
-    assert len(outputs["commands"]) == 3
     assert "--dns-endpoint" in outputs["commands"][0]
     user = json.loads(reveal(outputs["kubeconfig"]))["users"][0]["user"]
     assert user.keys() == {"exec"}
@@ -214,7 +263,7 @@ def test_outputs_are_endpoint_secret_kubeconfig_summary_and_three_commands(dev: 
 
 @pytest.mark.parametrize("stack", ["dev", "existing-cluster", "four-gpus", "spot-with-fallback"])
 def test_the_command_to_try_asks_a_model_that_can_chat(stack: str, program_of: Callable[[str], Program]) -> None:
-    chat = program_of(stack).known.stack_outputs["commands"][1]
+    (chat,) = [one for one in program_of(stack).known.stack_outputs["commands"] if "/api/chat" in one]
     assert '"model": "' in chat
     assert "embed" not in chat
 

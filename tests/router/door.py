@@ -81,18 +81,23 @@ class Door:
         rules: Mapping[str, Any] | None = None,
         keys: Mapping[str, str] | None = None,
         pair: Mapping[str, str] | None = None,
+        tokens: Mapping[str, str] | None = None,
+        authorities: Mapping[str, str] | None = None,
         drain_limit: int = 10,
+        period: float = 0.2,
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
         self.map, self.override = Mount(folder / "map"), Mount(folder / "override")
         self.keys, self.tls = Mount(folder / "keys"), Mount(folder / "tls")
-        self.published: dict[str, str] = {}
+        self.tokens = Mount(folder / "tokens")
+        self.published = {f"ca-{site}.pem": text for site, text in (authorities or {}).items()}
         self._secure = pair is not None
         self.directory = folder / "memory"
         self.directory.mkdir()
         self._python = python
         self._drain_limit = drain_limit
+        self._period = str(period)
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
         self.publish(text, facts)
         self.rule(rules or {}, keys or {})
@@ -100,6 +105,8 @@ class Door:
             self.tls.publish(pair)
         if override:
             self.edit(override)
+        if tokens:
+            self.tokens.publish(tokens)
         self._log = (folder / "log").open("w+b")
         self._processes: list[subprocess.Popen[bytes]] = []
         try:
@@ -156,12 +163,22 @@ class Door:
     def _router(self, command: str) -> list[str | Path]:
         return [
             *(self._python, "-m", "router", command, "--map", self.map.folder, "--override", self.override.folder),
+            *("--tokens", self.tokens.folder),
             *("--keys", self.keys.folder, *(("--tls", self.tls.folder) if self._secure else ())),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
             *("--spill-port", str(self.spill_port)),
             *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
-            *("--kept-for", KEPT_FOR, "--period", "0.2", "--leave", "1", "--drain-limit", str(self._drain_limit)),
+            *(
+                "--kept-for",
+                KEPT_FOR,
+                "--period",
+                self._period,
+                "--leave",
+                "1",
+                "--drain-limit",
+                str(self._drain_limit),
+            ),
         ]
 
     def _start(self, *command: str | Path) -> "subprocess.Popen[bytes]":

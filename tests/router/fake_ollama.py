@@ -1,11 +1,10 @@
-"""The least of an Ollama that a router test needs: it answers, streams, records, refuses and dies.
+"""A server behind the door that a test steers by hand: each chunk waits for the test, each request is kept.
 
-`FakeOllama` runs in the test's process; `python fake_ollama.py NAME` is one that a test can kill. It prints its port.
+What Ollama itself says and how it fails is the simulator's; this one answers as little as the door needs.
 """
 
 import json
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,6 +39,8 @@ class FakeOllama:
     """What it lists, and the digests; None: it answers no question about that."""
     loaded: list[str] = field(default_factory=list)
     version: str = "0.0.0"
+    wants: str = ""
+    """What it asks for in `authorization`, of probes and questions too; empty: nothing."""
     hangs: bool = False
     """Takes questions about its models and does not answer them."""
     gate: threading.Semaphore | None = None
@@ -107,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if self.server.fake.wants not in ("", self.headers.get("authorization")):
+            return self.send(401, {"error": "a key is required"})
         if self.path == "/api/version":
             self.server.fake.probed.add(self.headers["host"])
             return self.send(200, {"version": self.server.fake.version})
@@ -163,9 +166,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """The tests read `asked`."""
-
-
-if __name__ == "__main__":
-    with FakeOllama(sys.argv[1], delay=0.005).running() as alone:
-        print(alone.port, flush=True)  # noqa: T201
-        sys.stdin.read()

@@ -105,6 +105,19 @@ def test_different_content_under_one_name_is_reported(open_door: OpenDoor, ollam
     wait_until(lambda: door.metric("ollama_fleet_digests_differ") == 0)
 
 
+def test_the_parts_of_a_split_are_compared_each_by_itself() -> None:
+    def holding(digest: str, address: str = "10.0.0.1:11434") -> Replica:
+        models = {"s:latest": {"digest": digest}}
+        return Replica(address=address, models=models, loaded=(), version="0", asked_at=0.0)
+
+    fleet = parse(f'[routes]\nm = ["t4", "k80"]\nn = ["a100"]\ns = {{m = 9, n = 1}}\n{POOLS}')
+    assert not differing(fleet, {"t4": (holding(DIGEST),), "a100": (holding(OTHER),)})
+    replicas = holding(DIGEST), holding(OTHER, "10.0.0.2:11434")
+    found = {"s:latest": {DIGEST: ["t4/10.0.0.1:11434"], OTHER: ["t4/10.0.0.2:11434"]}}
+    assert differing(fleet, {"t4": replicas, "a100": (holding(OTHER),)}) == found
+    assert differing(fleet, {"t4": replicas[:1], "k80": replicas[1:]}).keys() == {"s:latest"}
+
+
 def test_facts_that_cannot_be_read_leave_the_map_before_in_force(open_door: OpenDoor) -> None:
     door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = "{NOBODY}"\n')
     door.publish(f'[routes]\nn = ["t4"]\n[pools]\nt4 = "{NOBODY}"\n', facts=["no", "mapping"])

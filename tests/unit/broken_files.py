@@ -26,7 +26,6 @@ NOT_BUILT = (
     ("pools/t4/scaling", "inFlight", "fleet.pools.t4.scaling"),
     ("pools/t4/schedule", [{"from": "0 8 * * *", "to": "0 9 * * *"}], "fleet.pools.t4.schedule"),
     ("pools/t4/wake", "hold", "fleet.pools.t4.wake"),
-    ("sites/rig/ca", "ca.pem", "fleet.sites.rig.ca"),
     (
         "sites/rig/nodes/rig-1",
         {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi", "cpus": 8},
@@ -75,6 +74,13 @@ CASES: tuple[Case, ...] = (
         "fleet.pools.t4.machine_type",
         "unknown key",
         "did you mean machineType?",
+    ),
+    Case(
+        "an authority without a certificate",
+        {"sites/rig/ca": "-----BEGIN CERTIFICATE-----\nor so\n"},
+        "fleet.sites.rig.ca",
+        "no certificate in PEM form",
+        "name the file",
     ),
     Case("a key in capitals", {"pools/t4/GPU": "t4"}, "fleet.pools.t4.GPU", "unknown key", "did you mean gpu?"),
     Case(

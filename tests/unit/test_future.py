@@ -44,7 +44,7 @@ SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
     },
     (Site, "sites/rig"): {
         "docker": None, "kubernetes": {}, "endpoints": ["https://a.example.org"], "url": "https://b.example.org",
-        "ca": "rig.pem", "nodes": {},
+        "ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "nodes": {},
     },
     (SiteNode, "sites/rig/nodes/rig-1"): {"gpus": {}, "cpus": 8, "memory": "1Gi", "disk": "1Gi"},
     (Router, "router"): {

@@ -236,3 +236,23 @@ def test_what_is_not_yaml_is_told_in_plain_words_and_never_quoted(
     assert message in problem.message
     assert remedy in problem.remedy
     assert "hunter2" not in problem.message + problem.remedy
+
+
+def test_the_authority_of_a_site_is_read_from_the_file_that_it_names(tmp_path: Path) -> None:
+    """Beside the file that names it, which may be one that the stack extends."""
+    (tmp_path / "shared").mkdir()
+    write(tmp_path / "shared", "own\n", "lab.pem")
+    write(tmp_path, "rig\n", "rig.pem")
+    write(tmp_path / "shared", "sites: {lab: {ca: lab.pem}}", "fleet.yaml")
+    found = fleet(tmp_path, "extends: shared/fleet.yaml\nsites: {rig: {ca: rig.pem}}")
+    assert found == {"sites": {"lab": {"ca": "own\n"}, "rig": {"ca": "rig\n"}}}
+
+
+def test_an_authority_that_is_pem_text_already_names_no_file(tmp_path: Path) -> None:
+    assert fleet(tmp_path, 'sites: {rig: {ca: "BEGIN\\nEND"}}') == {"sites": {"rig": {"ca": "BEGIN\nEND"}}}
+
+
+def test_the_file_of_an_authority_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(stacks.UnreadableError) as refusal:
+        fleet(tmp_path, "sites: {rig: {ca: none.pem}}")
+    assert "none.pem: there is no such file" in f"{refusal.value.problem.place}: {refusal.value.problem.message}"

@@ -244,6 +244,7 @@ def every_map_holds_what_is_read_from_it_and_is_below_a_mebibyte(view: View) -> 
         return
     router = view.plan.router
     wanted = {"routes.toml": router.routes, "facts.json": router.facts, "door.json": router.rules}
+    wanted |= {f"ca-{site}.pem": text for site, text in router.authorities.items()}
     yield from expect(view.named(CONFIG_MAP, "fleet-router-routes"), {"data": wanted})
     yield from expect(view.named(CONFIG_MAP, "fleet-router-program"), {"data": program()})
     script = (view.named(CONFIG_MAP, "fleet-prepare") or view.resources[0]).inputs.get("data") or {}
@@ -363,8 +364,17 @@ def the_stack_tells_where_to_go_and_what_to_try(view: View) -> Complaints:
     if outputs.get("endpoint") != endpoint:
         yield f"the endpoint is {outputs.get('endpoint')}"
     commands = outputs.get("commands", ["none"])
-    if len(commands) != (0 if at_home else 3):
+    router = view.plan.router
+    wanted = [
+        "gcloud container clusters",
+        *(["--show-secrets --json apiKeys"] if router.keys else []),
+        f"FLEET_URL={'https' if router.settings.tls else 'http'}://",
+        "$FLEET_URL/api/chat",
+        *([] if router.settings.tls else ["infra status"]),
+        "describe pods",
+    ]
+    if len(commands) != (0 if at_home else len(wanted)):
         yield f"there are the commands {commands}"
-    for command, has in zip(commands, ("gcloud container clusters", "/api/chat", "ollama"), strict=False):
+    for command, has in zip(commands, wanted, strict=False):
         if has not in command:
             yield f"{command} does not {has}"

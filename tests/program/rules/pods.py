@@ -235,6 +235,9 @@ def the_router_reads_program_map_and_hand_edits_and_envoy_what_is_made_of_them(v
     if view.plan.router.keys:
         keys = {"secretName": "ollama-router-keys", "defaultMode": 0o440}
         beside["/etc/ollama-fleet/keys"] = {"name": "keys", "secret": keys}
+    if view.plan.router.sites:
+        tokens = {"secretName": "ollama-router-tokens", "defaultMode": 0o440, "optional": True}
+        beside["/etc/ollama-fleet/tokens"] = {"name": "tokens", "secret": tokens}
     if (pair := view.plan.router.settings.tls) is not None:
         secrets["/etc/ollama-fleet/tls"] = {"name": "tls", "secret": {"secretName": pair, "defaultMode": 0o440}}
     for pod in view.routers:
@@ -261,6 +264,7 @@ def the_process_beside_envoy_is_started_and_stopped_with_the_options_of_the_plan
         *("--map=/etc/ollama-fleet/routes", "--override=/etc/ollama-fleet/override"),
         *(["--keys=/etc/ollama-fleet/keys"] if plan.keys else []),
         *(["--tls=/etc/ollama-fleet/tls"] if plan.settings.tls else []),
+        *(["--tokens=/etc/ollama-fleet/tokens"] if plan.sites else []),
         "--directory=/run/ollama-fleet",
         *(f"--port={plan.port}", f"--admin-port={plan.admin_port}", f"--beside-port={plan.beside_port}"),
         f"--spill-port={plan.spill_port}",
