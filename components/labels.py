@@ -2,12 +2,22 @@
 
 from pulumi_kubernetes.core.v1 import TolerationArgs
 
-from infra.plan.naming import ROUTER
+from infra.plan.naming import POOL_LABEL, ROUTER
 
-POOL = "ollama-fleet/pool"
+POOL = POOL_LABEL
 GPU_TAINT = "nvidia.com/gpu"
 GPU_TAINT_VALUE = "present"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ollama-fleet"}
+
+
+def of_site(pool: str) -> str:
+    """The key on nodes of a site, where one node may have several pools."""
+    return f"{POOL}-{pool}"
+
+
+def node(pool: str, site: str | None) -> dict[str, str]:
+    """What the nodes of a pool are chosen by."""
+    return {POOL: pool} if site is None else {of_site(pool): "true"}
 
 
 def server(pool: str) -> dict[str, str]:

@@ -33,21 +33,21 @@ def main(folder: Path = ROOT, lock: Lock | None = None) -> None:
             pulumi.log.warn(line(problem))
     if has_errors(plan.problems):
         raise pulumi.RunError(refusal(plan.problems))
-    api_keys, problems = secrets.api_keys(plan)
-    site_tokens, more = secrets.site_tokens(plan)
-    if problems or more:
-        raise pulumi.RunError(refusal([*problems, *more]))
-    fleet = Fleet("fleet", FleetArgs(plan=plan, api_keys=api_keys, site_tokens=site_tokens))
-    if fleet.endpoint is not None:
-        pulumi.export("endpoint", fleet.endpoint)
-    if fleet.address is not None:
-        pulumi.export("publicAddress", fleet.address)
-    if fleet.kubeconfig is not None:
-        pulumi.export("kubeconfig", fleet.kubeconfig)
-    if fleet.api_keys is not None:
-        pulumi.export("apiKeys", fleet.api_keys)
-    if fleet.chat is not None:
-        pulumi.export("chat", fleet.chat)
+    given, problems = secrets.read(plan)
+    if problems:
+        raise pulumi.RunError(refusal(problems))
+    fleet = Fleet("fleet", FleetArgs(plan=plan, secrets=given))
+    outputs = {
+        "endpoint": fleet.endpoint,
+        "publicAddress": fleet.address,
+        "kubeconfig": fleet.kubeconfig,
+        "apiKeys": fleet.api_keys,
+        "chat": fleet.chat,
+        "siteTokens": fleet.site_tokens or None,
+    }
+    for name, value in outputs.items():
+        if value is not None:
+            pulumi.export(name, value)
     pulumi.export("plan", summary(plan))
     pulumi.export("commands", commands(plan))
 

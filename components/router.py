@@ -55,7 +55,8 @@ class RouterArgs:
 
     plan: RouterPlan
     namespace: pulumi.Input[str]
-    priority_class: pulumi.Input[str]
+    priority_class: pulumi.Input[str] | None = None
+    """Left out at a site: such a class is the whole cluster's, and that is not ours."""
     address: pulumi.Input[str] | None = None
     """Reserved for a public door."""
     metrics_annotations: Mapping[str, str] = field(default_factory=dict)

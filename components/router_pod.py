@@ -51,7 +51,7 @@ def pod(
     plan: RouterPlan,
     *,
     account: pulumi.Input[str],
-    priority_class: pulumi.Input[str],
+    priority_class: pulumi.Input[str] | None,
     program: pulumi.Input[str],
     routes: pulumi.Input[str],
 ) -> PodSpecArgs:

@@ -54,7 +54,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 
 from components import labels
 from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, PoolPlan
-from prepare.definitions import command, definitions
+from prepare.definitions import command, definitions, verification
 
 HOME = "/ollama"
 STORE = f"{HOME}/models"
@@ -210,7 +210,8 @@ def _pod(
         service_account_name=account.metadata.name,
         automount_service_account_token=False,
         enable_service_links=False,
-        node_selector={labels.POOL: pool.name},
+        node_selector=labels.node(pool.name, pool.site),
+        runtime_class_name=pool.runtime_class,
         tolerations=labels.tolerations(pool.name, gpu=gpu),
         termination_grace_period_seconds=pool.grace_period,
         security_context=PodSecurityContextArgs(
@@ -324,10 +325,10 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
 
 
 def _of_probes(pool: PoolPlan) -> dict[str, str]:
-    """What the proof of the GPU goes by."""
+    """What the proof of the GPU goes by, and what the machine must have."""
     floor = pool.runtime.driver_floor
     known = {"FLEET_DRIVER_FLOOR": f"{floor[0]} {floor[1]}"} if floor and pool.gpu_proof != "none" else {}
-    return {"FLEET_PROOF": pool.gpu_proof, **known}
+    return {"FLEET_PROOF": pool.gpu_proof, **known, **verification(pool.needs)}
 
 
 def _environment(values: dict[str, str]) -> Sequence[EnvVarArgs]:

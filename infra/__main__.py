@@ -16,6 +16,7 @@ COMMANDS = (
     "resources",
     "manifests",
     "compose",
+    "discover",
     "local",
     "status",
     "preflight",

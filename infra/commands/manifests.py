@@ -8,6 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from infra.commands import common
+from infra.config.references import one_of
+from infra.config.types import shown
+from infra.plan.model import SiteCluster
+from infra.plan.naming import POOL_LABEL, ROUTER_KEYS
+from infra.problem import error, has_errors
+from infra.stack import UnreadableError
 
 if TYPE_CHECKING:
     from infra.recorder import Recording
@@ -30,17 +36,65 @@ PLACEHOLDER = "<secret>"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `fleet manifests`."""
     common.add_stack_option(parser)
+    parser.add_argument("--site", metavar="NAME", help="what stands at this Kubernetes site, for kubectl")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0, or 1 for a plan with errors."""
     from infra.commands import recorded
 
+    if arguments.site is not None:
+        return _site(arguments)
     try:
         common.write(render(recorded.recording(arguments)))
     except recorded.RefusedError as refused:
         return common.say_errors(refused.problems)
     return common.OK
+
+
+def _site(arguments: argparse.Namespace) -> int:
+    from infra.commands import recorded
+
+    stack = common.read_stack(arguments)
+    plan = common.plan_of(stack)
+    if has_errors(plan.problems):
+        return common.say_errors(plan.problems)
+    sites = {site.name: site.cluster for site in plan.sites if site.cluster is not None}
+    if (cluster := sites.get(arguments.site)) is None:
+        raise UnreadableError(
+            error(
+                "--site",
+                f"there is no Kubernetes site {shown(arguments.site)}",
+                one_of(arguments.site, frozenset(sites), "sites with kubernetes"),
+            )
+        )
+    first = "".join(f"# {line}".rstrip() + "\n" for line in site_commands(arguments.site, cluster))
+    common.write(first + render(recorded.of_site(stack.name, plan, plan.site(arguments.site), cluster)))
+    return common.OK
+
+
+def site_commands(site: str, cluster: SiteCluster) -> Iterator[str]:
+    """What to type before and after applying a site's objects, and to take them away; labels of others stay."""
+    kubectl = f"kubectl --context {cluster.context}" if cluster.context else "kubectl"
+    inside = f"{kubectl} -n {cluster.namespace}"
+    yield f"fleet manifests --site {site} | {kubectl} apply --server-side --field-manager=ollama-fleet -f -"
+    door = cluster.door
+    if door is not None and door.settings.tls:
+        yield f"{inside} create secret tls {door.settings.tls} --cert=tls.crt --key=tls.key"
+    if door is not None and door.keys:
+        digests = " ".join(
+            f"--from-literal={key}=$(tr -d '\\n' < key-{key} | sha256sum | cut -c 1-64)" for key in door.keys
+        )
+        yield f"{inside} create secret generic {ROUTER_KEYS} {digests}"
+    alone = {node: pools[0] for node, pools in cluster.nodes.items() if len(pools) == 1}
+    if alone:
+        yield "so that nothing else stands on these nodes:"
+    for node, pool in alone.items():
+        yield f"{kubectl} taint nodes {node} {POOL_LABEL}={pool}:NoSchedule"
+    yield "to take it all away (never `delete -f` with this file: it names your nodes):"
+    yield f"{kubectl} delete namespace {cluster.namespace} {cluster.driver_namespace} --ignore-not-found"
+    for node, pools in cluster.nodes.items():
+        yield f"{kubectl} label nodes {node} {' '.join(f'{POOL_LABEL}-{pool}-' for pool in pools)}"
 
 
 def render(recording: "Recording") -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from infra import stack as stacks
 from infra.commands import common
 from infra.plan.lock import Lock
+from infra.plan.model import FleetPlan, SiteCluster, SitePlan
 from infra.problem import Problem, has_errors
 from infra.recorder import Recording, record
 
@@ -57,6 +58,17 @@ def of(stack: stacks.Stack, lock: Lock | None = None) -> Recording:
             config={**settings, stacks.KEY: json.dumps(stack.fleet)},
             secret_keys=secret_keys,
         )
+
+
+def of_site(stack: str, plan: FleetPlan, site: SitePlan, cluster: SiteCluster) -> Recording:
+    """What stands at a Kubernetes site, but for its Secrets, which whoever applies it makes."""
+    with _loading():
+        from components.kubernetes_site import KubernetesSite, KubernetesSiteArgs
+
+        def build() -> None:
+            KubernetesSite(f"{site.name}-site", KubernetesSiteArgs(plan=plan, site=site, cluster=cluster, keys=None))
+
+        return record(build, project=PROJECT, stack=stack)
 
 
 @contextmanager

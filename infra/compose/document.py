@@ -9,7 +9,7 @@ from typing import Any
 
 from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, FleetPlan, Machine, PoolPlan, SitePlan, SiteServer
 from prepare.definitions import definitions, one_script, verification
-from router import facts, maps, rules
+from router import facts, maps, rules, sites
 from router.envoy import BOOTSTRAP
 from router.program import program
 
@@ -18,6 +18,7 @@ MODELS = "/etc/ollama-fleet/models"
 ROUTES = "/etc/ollama-fleet/routes"
 OVERRIDE = "/etc/ollama-fleet/override"
 KEYS = "/etc/ollama-fleet/keys"
+TOKENS = "/etc/ollama-fleet/tokens"
 CERTIFICATE = "/etc/ollama-fleet/tls"
 PROGRAM = "/opt/ollama-fleet"
 MEMORY = "/run/ollama-fleet"
@@ -44,8 +45,8 @@ def document(plan: FleetPlan, site: SitePlan, machine: Machine) -> Values:
     for server in machine.servers:
         volumes[server.name] = {}
         services |= _server(plan.pool(server.pool), server, machine)
-    configs |= _door_files(machine)
-    services |= _door(machine)
+    configs |= _door_files(site.name, machine)
+    services |= _door(site.name, machine)
     return {
         "name": f"ollama-fleet-{site.name}",
         "services": services,
@@ -164,12 +165,19 @@ def _environment(values: Mapping[str, str]) -> dict[str, str]:
     return {name: _escaped(value) for name, value in sorted(there.items())}
 
 
-def _door(machine: Machine) -> Values:
+def _door(site: str, machine: Machine) -> Values:
     """Three containers on one network, whose holder never restarts: Envoy and its companion speak over loopback."""
     plan = machine.door
+    own = sites.AUTHORITY.format(site)
     inside: Values = {"network_mode": "service:door", "restart": "unless-stopped"}
     certificate = [_bind("./secrets/tls", CERTIFICATE)] if machine.tls else []
-    secrets = [*certificate, *([_bind("./secrets/keys", KEYS)] if plan.keys else [])]
+    secrets = [
+        *certificate,
+        *([_bind("./secrets/keys", KEYS)] if plan.keys else []),
+        *([_bind("./secrets/tokens", TOKENS)] if machine.tokens else []),
+        # the other machines of the site have the same certificate, and nobody else vouches for it
+        *([_bind("./secrets/tls/tls.crt", f"{ROUTES}/{own}")] if machine.tls and site in machine.tokens else []),
+    ]
     router = "python -m router"
     options = " ".join(_options(machine))
     return {
@@ -186,7 +194,7 @@ def _door(machine: Machine) -> Values:
             "environment": {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": PROGRAM},
             "configs": [
                 *(_config(f"router-{file}", f"{PROGRAM}/router/{file}") for file in program()),
-                *(_config(file, f"{ROUTES}/{file}") for file in (maps.ROUTES, facts.FILE, rules.FILE)),
+                *(_config(file, f"{ROUTES}/{file}") for file in _map_files(site, machine)),
             ],
             "volumes": [f"memory:{MEMORY}", *secrets],
             "depends_on": {"door": _after("service_started")},
@@ -219,6 +227,7 @@ def _options(machine: Machine) -> Sequence[str]:
         "map": ROUTES,
         "override": OVERRIDE,
         **({"keys": KEYS} if plan.keys else {}),
+        **({"tokens": TOKENS} if machine.tokens else {}),
         **({"tls": CERTIFICATE} if machine.tls else {}),
         "directory": MEMORY,
         "port": plan.port,
@@ -232,10 +241,19 @@ def _options(machine: Machine) -> Sequence[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-def _door_files(machine: Machine) -> dict[str, str]:
+def _door_files(site: str, machine: Machine) -> dict[str, str]:
+    return {**_map_files(site, machine), **{f"router-{file}": text for file, text in program().items()}}
+
+
+def _map_files(site: str, machine: Machine) -> dict[str, str]:
     plan = machine.door
-    own = {maps.ROUTES: plan.routes, facts.FILE: plan.facts, rules.FILE: plan.rules}
-    return {**own, **{f"router-{file}": text for file, text in program().items()}}
+    others = {name: text for name, text in plan.authorities.items() if name in machine.tokens and name != site}
+    return {
+        maps.ROUTES: plan.routes,
+        facts.FILE: plan.facts,
+        rules.FILE: plan.rules,
+        **{sites.AUTHORITY.format(name): text for name, text in others.items()},
+    }
 
 
 def _in_memory() -> Values:

@@ -277,10 +277,14 @@ class DockerSite(Section):
 class KubernetesSite(Section):
     """A Kubernetes cluster that is not the fleet's own."""
 
-    context: str | None = None
+    context: Annotated[str, Field(min_length=1)] | None = None
     """The context of the kubeconfig that leads there."""
     apply: Literal["manual", "pulumi"] = "manual"
-    """manual: you apply what is printed; pulumi: the program does."""
+    """manual: `fleet manifests --site NAME` prints what kubectl applies; pulumi: the program applies it."""
+    distribution: Literal["k3s", "other"] = "other"
+    """k3s has the runtime class nvidia where it finds NVIDIA's container runtime."""
+    device_plugin: Literal["install", "existing"] = "install"
+    """What tells the cluster of its GPUs; existing: it is there, by the GPU operator for instance."""
 
 
 class Site(Section):

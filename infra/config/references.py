@@ -168,6 +168,12 @@ def _sites(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterator
                 "the router cannot reach this site: url is missing",
                 "add url: https://HOST, the address of its door",
             )
+        if site.kubernetes is not None and site.kubernetes.apply == "pulumi" and site.kubernetes.context is None:
+            yield error(
+                f"{here}.kubernetes.context",
+                "`up` applies what stands at this site, and no context says to which cluster",
+                "write context: NAME, as `kubectl config get-contexts` lists it, or apply: manual",
+            )
         addresses = [(f"{here}.endpoints[{index}]", url) for index, url in enumerate(site.endpoints)]
         for there, url in [*addresses, *([(f"{here}.url", site.url)] if site.url else [])]:
             if url.startswith("http://") and not _is_private(url):

@@ -8,7 +8,6 @@ from infra.config import FleetConfig, place
 from infra.plan.model import PoolPlan
 from infra.problem import Problem, warning
 
-UNUSED_OF_POOL = ("runtime_class",)
 OF_A_NEW_CLUSTER = ("deletion_protection", "network", "release_channel")
 OF_OUR_SERVERS = ("drain_limit", "env", "keep_alive", "pull_deadline", "startup_threshold", "storage")
 """Keys of a pool that set up its server; the others describe it, and the plan reckons with them."""
@@ -84,8 +83,6 @@ def _sites(config: FleetConfig) -> Iterator[Problem]:
 
 def _unused(config: FleetConfig) -> Iterator[str]:
     """Places of keys that stand in the file and that nothing acts on, whatever their value."""
-    for name, pool in sorted(config.pools.items()):
-        yield from _written(pool, UNUSED_OF_POOL, "pools", name)
     for name, site in sorted(config.sites.items()):
         for node, entry in sorted(site.nodes.items()):
             yield from _written(entry, ("cpus",), "sites", name, "nodes", node)

@@ -541,6 +541,24 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteCluster:
+    """A Kubernetes cluster that is not the fleet's own."""
+
+    applied: bool
+    """By `up`; else its objects are printed for kubectl."""
+    context: str | None
+    namespace: str
+    driver_namespace: str
+    door: RouterPlan | None
+    """That of the whole fleet, or one for the site's token; None where nobody comes that way."""
+    nodes: Mapping[str, tuple[str, ...]]
+    """Its named nodes, and the pools whose pods may stand there."""
+    device_plugin: str
+    """The image of NVIDIA's device plugin; empty where the cluster has one, or needs none."""
+    runtime_class: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SitePlan:
     """What the fleet sets up at a site, or at least routes to."""
 
@@ -551,8 +569,8 @@ class SitePlan:
     """Names and addresses that the certificate of its doors is for."""
     machines: tuple[Machine, ...] = ()
     """Of a Docker site. The first one's door leads to the others."""
-    door: RouterPlan | None = None
-    """Of a Kubernetes site: that of the whole fleet, or one for the site's token; None where nobody comes that way."""
+    cluster: SiteCluster | None = None
+    """Of a Kubernetes site."""
 
 
 @dataclass(frozen=True, kw_only=True)

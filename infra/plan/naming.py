@@ -23,6 +23,7 @@ CHAT = "ollama-chat"
 LOAD_TEST = "ollama-loadtest"
 MONITORING = "ollama-fleet"
 """Of the scraper's object and of the rules; its maps of rules and dashboards begin with it."""
+POOL_LABEL = "ollama-fleet/pool"
 DRIVER_NAMESPACE_SUFFIX = "drivers"
 
 

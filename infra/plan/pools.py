@@ -18,6 +18,7 @@ from infra.plan import (
     placement,
     routes,
     scaling,
+    site_plans,
     sources,
 )
 from infra.plan.capacity import Load
@@ -157,6 +158,7 @@ def finish(
     storage = sources.storage(pool)
     pulling = sources.environment(inputs.config.proxy, PREPARE_FOLDER)
     judged = drafted.memory
+    site = inputs.config.sites.get(pool.site or "")
     if drafted.gpu.compute is None:
         judged = memory.judge(
             drafted.residents, catalogue.gke.memory, per_device=share.memory, devices=1, together=drafted.together
@@ -181,7 +183,7 @@ def finish(
         placements=placements,
         loading="together" if drafted.together else "onDemand",
         storage=storage,
-        volume_gb=capacity.volume(drafted.load.models) if storage == "volume" and pool.site is None else 0,
+        volume_gb=capacity.volume(drafted.load.models) if _has_volume(inputs.config, pool) else 0,
         gpu_proof=_gpu_proof(inputs, drafted),
         leave_together=max(
             [machines.replicas_per_node] if machines else [one.replicas for one in placements], default=1
@@ -205,11 +207,19 @@ def finish(
         startup_threshold=pool.startup_threshold,
         startup_period=STARTUP_PERIOD,
         rollout_deadline=pool.pull_deadline + pool.startup_threshold * STARTUP_PERIOD + NODE_START,
-        runtime_class=pool.runtime_class,
+        runtime_class=pool.runtime_class or (site_plans.runtime_class(site) if drafted.gpu.compute else None),
         needs=needs.of_pool(catalogue, drafted),
         address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),
         google_refuses=pool.site is None and checks.is_gone(drafted.gpu),
     )
+
+
+def _has_volume(config: FleetConfig, pool: Pool) -> bool:
+    """In a cluster of one's own too, where `node` means a volume that stays on the node: one writer."""
+    site = config.sites.get(pool.site or "")
+    if site is None:
+        return sources.storage(pool) == "volume"
+    return site.kind == "kubernetes" and sources.storage(pool) != "ephemeral" and pool.replicas.max == 1
 
 
 def prepare(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:

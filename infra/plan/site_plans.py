@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from infra.catalogue.types import Catalogue
 from infra.config import FleetConfig, Site, place
-from infra.config.model import ApiKey, DockerSite, Router
-from infra.plan import door, facts, needs, routes
+from infra.config.model import ApiKey, DockerSite, KubernetesSite, Router
+from infra.plan import door, facts, naming, needs, routes
 from infra.plan.model import (
     OLLAMA_PORT,
     AliasPlan,
@@ -16,6 +16,7 @@ from infra.plan.model import (
     ModelPlan,
     PoolPlan,
     RouterPlan,
+    SiteCluster,
     SitePlan,
     SiteServer,
 )
@@ -56,12 +57,57 @@ def build(decided: Decided) -> tuple[tuple[SitePlan, ...], list[Problem]]:
         if site.kind == "docker":
             plan = replace(plan, machines=tuple(_machines(decided, name, site, here)))
             problems += _check(name, site, here)
-        elif site.kind == "kubernetes" and (site.url is not None or decided.config.router.site == name):
-            inside = [_inside(pool, f"{pool.names.workload}.{decided.namespace}.svc.cluster.local") for pool in here]
-            tls = None if (site.url or "").startswith("http://") else TLS_SECRET
-            plan = replace(plan, door=_door(decided, name, inside, tls=tls))
+        elif site.kubernetes is not None:
+            plan = replace(plan, cluster=_cluster(decided, name, site, site.kubernetes, here))
+            problems += _check_nodes(name, site, here)
         plans.append(plan)
     return tuple(plans), problems
+
+
+def _cluster(
+    decided: Decided, name: str, site: Site, kubernetes: KubernetesSite, pools: Sequence[PoolPlan]
+) -> SiteCluster:
+    door = None
+    if pools and (site.url is not None or decided.config.router.site == name):
+        inside = [_inside(pool, f"{pool.names.workload}.{decided.namespace}.svc.cluster.local") for pool in pools]
+        plain = (site.url or "").startswith("http://")
+        door = _door(decided, name, inside, tls=None if plain else TLS_SECRET)
+        # beyond the cluster, by whatever gives its Services an address; a token or the fleet's keys are asked for
+        door = replace(door, settings=door.settings.model_copy(update={"expose": "public"}))
+    with_gpu = any(pool.needs.cards for pool in pools)
+    install = with_gpu and kubernetes.device_plugin == "install"
+    return SiteCluster(
+        applied=kubernetes.apply == "pulumi",
+        context=kubernetes.context,
+        namespace=decided.namespace,
+        driver_namespace=f"{decided.namespace}-{naming.DRIVER_NAMESPACE_SUFFIX}",
+        door=door,
+        nodes={node: there for node in sorted(site.nodes) if (there := _pools_on(node, pools))},
+        device_plugin=decided.catalogue.gke.images["device_plugin"] if install else "",
+        runtime_class=runtime_class(site) if with_gpu else None,
+    )
+
+
+def runtime_class(site: Site | None) -> str | None:
+    """What a pod with a GPU asks for where its pool says nothing."""
+    k3s = site is not None and site.kubernetes is not None and site.kubernetes.distribution == "k3s"
+    return "nvidia" if k3s else None
+
+
+def _pools_on(node: str, pools: Sequence[PoolPlan]) -> tuple[str, ...]:
+    return tuple(pool.name for pool in pools if node in _nodes(pool))
+
+
+def _check_nodes(name: str, site: Site, pools: Sequence[PoolPlan]) -> Iterator[Problem]:
+    """Kubernetes hands out GPUs by number: of two kinds on one node a pod gets whichever comes first."""
+    for node in sorted(site.nodes):
+        kinds = sorted({pool.gpu for pool in pools if node in _nodes(pool) and pool.needs.cards})
+        if kinds and len(site.nodes[node].gpus) > 1:
+            yield error(
+                place("sites", name, "nodes", node, "gpus"),
+                f"{node} has GPUs of several kinds, and Kubernetes does not tell {' or '.join(kinds)} from the others",
+                "put them into different machines, or make it a Docker site: docker: {}",
+            )
 
 
 def _hosts(site: Site) -> tuple[str, ...]:
@@ -150,6 +196,7 @@ def _door(
         facts=facts.render(config, decided.known, models, [replace(pool, site=None) for pool in pools]),
         rules=door.render(asked, models),
         keys=door.keys(asked),
+        sites=tuple(sorted({pool.site for pool in pools if pool.site is not None})),
         drain_limit=max([router.drain_limit, *(pool.drain_limit for pool in pools)]),
     )
 

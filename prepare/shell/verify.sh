@@ -30,7 +30,10 @@ install_driver() {
     echo "sudo apt-get install nvidia-driver-$(branch_to_install)$flavour, then sudo reboot"
 }
 
-seen_by_smi() { printf '%s\n' "$smi_names" | grep -c -x -E "$(printf '%s' "$1" | tr '!' '|')"; }
+# How many of the cards that nvidia-smi lists ("102d Tesla K80") have the name $1 or one of the ids $2.
+seen_by_smi() {
+    printf '%s\n' "$smi_cards" | grep -c -x -E "[0-9a-f]* ($(printf '%s' "$1" | tr '!' '|'))|($(printf '%s' "${2:-none}" | tr ',' '|')) .*"
+}
 
 # The device ids of NVIDIA's display controllers, one a line.
 pci_ids() {
@@ -46,18 +49,19 @@ pci_ids() {
 
 # $loaded: the version of the loaded driver, nothing where none is. $open: not empty for open kernel modules.
 find_driver() {
-    loaded='' open='' smi_names='' smi_error=''
+    loaded='' open='' smi_cards='' smi_error=''
     version_file=$proc/driver/nvidia/version
     if [ -r "$version_file" ]; then
         loaded=$(sed -n 's/^NVRM version: .* \([0-9][0-9]*\.[0-9.]*[0-9]\) .*$/\1/p' "$version_file")
         ! grep -q 'Open Kernel Module' "$version_file" || open=yes
     fi
     command -v nvidia-smi >/dev/null || return 0
-    if smi=$(timeout 20 nvidia-smi --query-gpu=driver_version,name --format=csv,noheader 2>&1); then
+    if smi=$(timeout 20 nvidia-smi --query-gpu=driver_version,pci.device_id,name --format=csv,noheader 2>&1); then
         case $smi in
         [0-9]*)
             loaded=$(printf '%s\n' "$smi" | sed -n '1s/,.*//p')
-            smi_names=$(printf '%s\n' "$smi" | sed 's/^[^,]*, *//')
+            smi_cards=$(printf '%s\n' "$smi" |
+                awk -F ', *' '{ print tolower(substr($2, 3, 4)) " " $3 }')
             ;;
         *) smi_error=$(printf '%s' "$smi" | head -n 1 | cut -c 1-200) ;;
         esac
@@ -114,9 +118,9 @@ verify_cards() {
     printf '%s\n' "$cards" | tr ';' '\n' >"$work/cards"
     while IFS='|' read -r count title product ids <&3; do
         [ -n "$count" ] || continue
-        if [ -n "$smi_names" ]; then
-            found=$(seen_by_smi "$product")
-            what="nvidia-smi shows $found x $title ($(printf '%s\n' "$smi_names" | sort | uniq -c | sed 's/^ *//' | tr '\n' ',' | sed 's/,$//; s/,/, /g'))"
+        if [ -n "$smi_cards" ]; then
+            found=$(seen_by_smi "$product" "$ids")
+            what="nvidia-smi shows $found x $title ($(printf '%s\n' "$smi_cards" | cut -d ' ' -f 2- | sort | uniq -c | sed 's/^ *//' | tr '\n' ',' | sed 's/,$//; s/,/, /g'))"
         elif [ -n "$smi_error" ]; then
             found=0 what="nvidia-smi says: $smi_error"
         elif [ -n "$ids" ] && [ -n "$on_bus" ]; then

@@ -64,6 +64,11 @@ CASES = (
     Case(title="no GPU planned", needs=HostNeeds(), machine=Machine()),
     Case(title="a newer driver that is good as well", needs=T4, machine=Machine(driver="595.10", cards=("Tesla T4",))),
     Case(
+        title="another name for the same chip",
+        needs=HostNeeds(cards=(K80,), least_driver=470),
+        machine=Machine(driver="470.256.02", cards=("Tesla K80", "Quadro of a rebrander")),
+    ),
+    Case(
         title="of two names one",
         needs=HostNeeds(cards=(P100,), least_driver=570, most_driver=580),
         machine=Machine(driver="580.95.05", cards=("Tesla P100-SXM2-16GB",)),
@@ -193,6 +198,7 @@ CASES = (
         says=("driver 535.1.1 is loaded", "shows 0 x K80", "no NVIDIA container runtime", "/dev/nvidia-uvm is not"),
     ),
 )
+IDS = {"Quadro of a rebrander": "102D"}
 OLLAMA = '#!/bin/sh\n[ "$1" = serve ] && touch "$HOME/served"\nexit 0\n'
 
 
@@ -219,7 +225,7 @@ def build(pod: Pod, machine: Machine) -> dict[str, str]:
     if machine.nouveau:
         (pod.root / "sys/module/nouveau").mkdir()
     if machine.cards:
-        lines = "".join(f"{machine.driver}, {card}\\n" for card in machine.cards)
+        lines = "".join(f"{machine.driver}, 0x{IDS.get(card, 'FFFF')}10DE, {card}\\n" for card in machine.cards)
         _program(pod, "nvidia-smi", f"printf '{lines}'\n")
     elif machine.smi_fails:
         _program(pod, "nvidia-smi", f"echo '{machine.smi_fails}'\nexit 9\n")

@@ -18,7 +18,7 @@ from tests.router.door import ROOT, free_ports, stop
 STAND_IN = Path(__file__).with_name("stand_in.py")
 PORTS = {"--port=": 8080, "--admin-port=": 9901, "--metrics-port=": 9902, "--beside-port=": 9903, "--spill-port=": 9904}
 SMI = """#!/bin/sh
-printf '470.256.02, %s\\n' "$FLEET_CARD"
+printf '470.256.02, 0x000010DE, %s\\n' "$FLEET_CARD"
 """
 
 

@@ -70,7 +70,8 @@ def rig(envoy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compo
     composed = Composed(render(found, site, site.machines[0]), folder, envoy, CARDS)
     try:
         composed.up()
-        wait_until(lambda: chat(composed, "llama3.2:3b")[0] == 200, 30, "the site serves")
+        for model in ("llama3.2:3b", "gemma3:4b"):
+            wait_until(lambda asked=model: chat(composed, asked)[0] == 200, 30, f"the site serves {model}")
         yield composed
     finally:
         composed.down()

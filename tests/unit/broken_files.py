@@ -17,7 +17,6 @@ SECRETS = (TOKEN, LONG, PASSWORD, "v1:AAAA")
 
 
 NOT_BUILT = (
-    ("pools/t4/runtimeClass", "nvidia", "fleet.pools.t4.runtimeClass"),
     (
         "sites/rig/nodes/rig-1",
         {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi", "cpus": 8},

@@ -6,6 +6,7 @@ from typing import Any
 from infra.catalogue import load
 from infra.plan.capacity import pod_share
 from infra.plan.model import OLLAMA_PORT
+from prepare.definitions import verification
 from tests.program.rules.view import (
     DAEMON_SET,
     DEPLOYMENT,
@@ -165,7 +166,7 @@ def a_server_runs_in_the_planned_environment(view: View) -> Complaints:
     for pod, pool in view.servers:
         home = {"HOME": "/ollama", "OLLAMA_MODELS": "/ollama/models"}
         floor = pool.runtime.driver_floor
-        probes = {"FLEET_PROOF": pool.gpu_proof}
+        probes = {"FLEET_PROOF": pool.gpu_proof, **verification(pool.needs)}
         if floor and pool.gpu_proof != "none":
             probes["FLEET_DRIVER_FLOOR"] = f"{floor[0]} {floor[1]}"
         beside = {

@@ -1,0 +1,161 @@
+"""Kubernetes sites: what `up` applies there and what it prints for kubectl; and fleets that need no cloud at all."""
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from components import labels
+from infra.__main__ import main
+from infra.recorder import RecordedResource, Recording
+from tests.program.programs import ROOT, run
+
+RACK: dict[str, Any] = {
+    "gke": {"location": "us-central1-c"},
+    "pools": {
+        "t4": {"gpu": "t4"},
+        "k80": {"gpu": "k80", "site": "rack", "replicas": 2},
+        "cpu": {"gpu": "none", "site": "rack"},
+    },
+    "models": {"llama3.2:3b": ["k80", "t4"], "nomic-embed-text": ["cpu"]},
+    "sites": {
+        "rack": {
+            "kubernetes": {"context": "rack", "apply": "pulumi", "distribution": "k3s"},
+            "url": "https://rack.example.ts.net",
+            "nodes": {"rack-1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"}},
+        }
+    },
+}
+"""A k3s machine of one's own beside GKE, applied by `up`."""
+
+ALONE: dict[str, Any] = {
+    **{key: value for key, value in RACK.items() if key != "gke"},
+    "pools": {key: value for key, value in RACK["pools"].items() if key != "t4"},
+    "models": {"llama3.2:3b": ["k80"], "nomic-embed-text": ["cpu"]},
+    "router": {"site": "rack"},
+}
+"""Nothing but that machine."""
+
+
+def edited(fleet: dict[str, Any], **kubernetes: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(fleet)
+    changed["sites"]["rack"]["kubernetes"] |= kubernetes
+    return changed
+
+
+def at_site(recording: Recording) -> Sequence[RecordedResource]:
+    return [one for one in recording.resources if "KubernetesSite" in one.urn]
+
+
+def of(recording: Recording, kind: str) -> list[RecordedResource]:
+    return [one for one in at_site(recording) if one.type.endswith(f":{kind}")]
+
+
+@pytest.fixture(scope="module")
+def rack() -> Recording:
+    return run(RACK)
+
+
+def test_a_site_has_a_provider_of_its_own_that_a_line_which_is_down_does_not_stop(rack: Recording) -> None:
+    (provider,) = [
+        one for one in rack.resources if one.type == "pulumi:providers:kubernetes" and one.name == "rack-kubernetes"
+    ]
+    assert provider.inputs["context"] == "rack"
+    assert str(provider.inputs["skipUpdateUnreachable"]).lower() == "true"
+    for one in at_site(rack):
+        if one.type.startswith("kubernetes:"):
+            assert "rack-kubernetes" in str(one.provider), one.urn
+
+
+def test_of_a_node_nothing_but_the_fleets_own_labels_is_touched(rack: Recording) -> None:
+    (patch,) = of(rack, "NodePatch")
+    found = {"ollama-fleet/pool-cpu": "true", "ollama-fleet/pool-k80": "true"}
+    assert patch.inputs["metadata"] == {"name": "rack-1", "labels": found}
+    assert set(patch.inputs) == {"apiVersion", "kind", "metadata"}
+
+
+def test_a_pool_stands_on_its_nodes_with_the_runtime_class_of_k3s_and_its_models_on_a_volume(rack: Recording) -> None:
+    pods = {one.name: one.inputs["spec"]["template"]["spec"] for one in of(rack, "Deployment")}
+    k80, cpu = pods["k80-server-deployment"], pods["cpu-server-deployment"]
+    assert k80["nodeSelector"] == {"ollama-fleet/pool-k80": "true"}
+    assert k80["runtimeClassName"] == "nvidia"
+    assert "runtimeClassName" not in cpu
+    (claim,) = of(rack, "PersistentVolumeClaim")
+    assert claim.inputs["metadata"]["name"] == "ollama-cpu-models"
+
+
+def test_the_device_plugin_is_brought_where_the_file_does_not_say_that_it_is_there(rack: Recording) -> None:
+    (plugin,) = of(rack, "DaemonSet")
+    spec = plugin.inputs["spec"]["template"]["spec"]
+    assert spec["containers"][0]["image"].startswith("nvcr.io/nvidia/k8s-device-plugin:v")
+    (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [{"key": labels.of_site("k80"), "operator": "Exists"}]
+    assert not of(run(edited(RACK, devicePlugin="existing")), "DaemonSet")
+
+
+def test_the_sites_door_lets_in_its_token_and_leads_to_its_pools_alone(rack: Recording) -> None:
+    (routes,) = [one for one in of(rack, "ConfigMap") if one.inputs["metadata"]["name"] == "ollama-routes"]
+    text = routes.inputs["data"]["routes.toml"]
+    assert '"llama3.2:3b" = ["k80"]' in text
+    assert 'k80 = "ollama-k80.ollama.svc.cluster.local:11434"' in text
+    assert "t4" not in text
+    assert json.loads(routes.inputs["data"]["door.json"])["keys"] == {"fleet": {}}
+
+
+def test_what_is_applied_by_hand_is_no_part_of_up() -> None:
+    assert not at_site(run(edited(RACK, apply="manual")))
+
+
+@pytest.mark.parametrize("fleet", [RACK, ALONE], ids=["beside GKE", "alone"])
+def test_manifests_of_a_site_are_its_objects_without_secrets_and_the_commands_around_them(
+    fleet: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {"gcp:project": "example-project", "ollama-fleet:fleet": edited(fleet, apply="manual")}
+    with (tmp_path / "Pulumi.rack.yaml").open("w") as file:
+        YAML().dump({"config": config}, file)
+    assert main(["manifests", "--cwd", str(tmp_path), "--site", "rack"]) == 0
+    text = capsys.readouterr().out
+    kinds = [one["kind"] for one in YAML(typ="safe").load_all(text)]
+    assert "Secret" not in kinds
+    assert kinds.count("Node") == 1
+    assert kinds.count("Deployment") == 3
+    comments = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
+    assert any("--server-side --field-manager=ollama-fleet" in line for line in comments)
+    assert any(line.endswith("label nodes rack-1 ollama-fleet/pool-cpu- ollama-fleet/pool-k80-") for line in comments)
+    assert main(["manifests", "--cwd", str(tmp_path), "--site", "rock"]) == 2
+    assert "did you mean rack?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stack", ["home", "endpoints"])
+def test_a_fleet_without_cloud_is_planned_and_set_up_without_any_package_of_googles(stack: str) -> None:
+    commands = [["plan", "--stack", stack], ["resources", "--stack", stack]]
+    commands += [["compose", "--stack", stack, "--node", "rig-1"]] if stack == "home" else []
+    program = f"""
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("pulumi_gcp", "googleapiclient") or name in ("google.cloud", "google.auth"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+from infra.__main__ import main
+for command in {commands!r}:
+    status = main([*command, "--cwd", "examples"])
+    assert status == 0, (command, status)
+"""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
