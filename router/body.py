@@ -48,9 +48,8 @@ local function doubtful(body, words)
     for i = 1, #words do
       local quoted = '"' .. words[i] .. '"'
       local any = count(low, quoted, 1, step)
-      if any ~= count(text, quoted, 1, step) then return true end
       numbers[i] = (numbers[i] or 0) + any
-      if numbers[i] > 1 then return true end
+      if numbers[i] > 1 or any > 0 and count(text, quoted, 1, step) == 0 then return true end
     end
   end
   return false

@@ -4,6 +4,7 @@ import argparse
 import http.client
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -60,9 +61,15 @@ def _ask(url: str, key: str | None, authority: str | None) -> Any:
     """The status; None where the door wants a (or another) key. Raises UnreadableError where there is no answer."""
     if not url.startswith(("http://", "https://")):
         raise UnreadableError(error("--url", f"{visible(url)} is not the address of a door", f"write it like {LOCAL}"))
+    if key and not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise UnreadableError(error(KEY, "it has more in it than visible ASCII characters", "set it to the key alone"))
+    try:
+        context = ssl.create_default_context(cafile=authority)
+    except OSError as failure:
+        cause = failure.strerror or "it holds no certificate"
+        raise UnreadableError(error("--ca", f"{visible(str(authority))}: {cause}", "name a file in PEM form")) from None
     try:
         request = urllib.request.Request(url + PATH, headers={"authorization": f"Bearer {key}"} if key else {})
-        context = ssl.create_default_context(cafile=authority)
         # an address that redirects would be given the key
         opener = urllib.request.build_opener(_NoRedirect(), urllib.request.HTTPSHandler(context=context))
         with opener.open(request, timeout=PATIENCE) as answer:

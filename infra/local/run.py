@@ -15,6 +15,7 @@ from infra.local.pools import Pools
 from infra.plan.model import RouterPlan
 from infra.problem import error
 from infra.stack import UnreadableError
+from router import page
 from simulator import CONTROL, serving
 
 START_SECONDS = 30.0
@@ -90,6 +91,7 @@ def _announce(door: Door, pools: Pools) -> None:
         _say(f'switches of a simulated server: curl ADDRESS{CONTROL}, and with -d \'{{"failure": "busy"}}\'')
     _say(f"map: {door.map}")
     _say(f"metrics: {door.metrics_url}")
+    _say(f"status page: {door.url}{page.PATH}")
     _say("Ctrl-C stops all")
     sys.stdout.write(f"FLEET_URL={door.url}\n")
     for name, key in door.keys.items():

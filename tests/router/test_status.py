@@ -262,6 +262,24 @@ def test_fleet_status_without_the_right_key_says_how_to_get_it(
     assert "wrong-key" not in err
 
 
+@pytest.mark.parametrize("key", ["two\nlines", "käse"])
+def test_fleet_status_sends_no_key_that_cannot_be_one(command: Callable[..., tuple[int, str, str]], key: str) -> None:
+    status, _, err = command(key=key)
+    assert status == 2
+    assert "FLEET_API_KEY: it has more in it" in err
+    assert key not in err
+
+
+def test_fleet_status_names_an_authority_that_is_none(
+    command: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for file in ("empty.pem", "missing.pem"):
+        status, _, err = command("--ca", str(tmp_path / file))
+        assert status == 2
+        assert f"--ca: {tmp_path / file}" in err
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:8080", "http://127.0.0.1:9", "http://", "http://[x"])
 def test_fleet_status_says_where_no_door_is(command: Callable[..., tuple[int, str, str]], url: str) -> None:
     status, _, err = command(url=url)
