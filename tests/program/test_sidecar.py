@@ -1,6 +1,7 @@
 """Ollama in the pod of somebody else's application: what the component adds, and what it leaves alone."""
 
 import json
+import os
 import runpy
 from collections.abc import Callable
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi_kubernetes.core.v1 import ContainerArgs, EnvVarArgs, Pod, PodSpecArgs, TolerationArgs, VolumeArgs
+from ruamel.yaml import YAML
 
 from components.sidecar import Sidecar, SidecarArgs, SidecarInputs, SidecarModel, SidecarServer
-from infra.commands.manifests import objects
+from infra.commands.manifests import objects, render
 from infra.recorder import Recording, record
 from tests.program.programs import ROOT
 from tests.program.schema import wrong
 
 EXAMPLE = ROOT / "examples" / "sidecar"
+GOLDEN = ROOT / "tests" / "program" / "golden" / "sidecar.yaml"
 POD = "kubernetes:core/v1:Pod"
 OWN = {"name": "app", "image": "app"}
 
@@ -170,6 +173,16 @@ def test_parameters_that_cannot_work_are_refused_with_the_remedy(args: Callable[
 def test_the_example_runs_with_known_and_unknown_outputs() -> None:
     assert [one["kind"] for one in objects(example())] == ["ConfigMap", "Deployment", "NetworkPolicy"]
     assert len(example(known=False).resources) == len(example().resources)
+
+
+def test_the_example_is_the_objects_that_were_looked_at() -> None:
+    """Every field of every object but the scripts. Renew it with UPDATE_GOLDEN=1, and read the difference."""
+    config_map, *others = render(example()).split("---\n")[-3:]
+    name = str(YAML(typ="safe", pure=True).load(config_map)["metadata"]["name"])
+    text = "---\n".join(others).replace(name, "support-desk-ollama-HASH")
+    if os.environ.get("UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
 
 
 def test_the_example_is_valid_to_kubernetes_own_schema() -> None:
