@@ -325,7 +325,7 @@ class Chat(Section):
     """Open WebUI beside the router, exposed as it is."""
 
     disk: Quantity = 10 * 2**30
-    tls: str | None = None
+    tls: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
     """The name of a kubernetes.io/tls Secret for its own name; left out, the router's."""
 
 
