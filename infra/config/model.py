@@ -413,7 +413,7 @@ class Chat(Section):
 
     disk: Quantity = 10 * 2**30
     """Of its volume, such as 10Gi."""
-    tls: str | None = None
+    tls: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
     """The name of a kubernetes.io/tls Secret for its own name; left out, the router's."""
 
 
