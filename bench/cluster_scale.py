@@ -22,7 +22,7 @@ from bench.plan_speed import stack as of_size  # noqa: E402
 from infra import stack as stacks  # noqa: E402
 from infra.commands import manifests, recorded  # noqa: E402
 from infra.plan.model import CONFIG_MAP_BYTES  # noqa: E402
-from tests.cluster import machines  # noqa: E402
+from tests.cluster import keda, machines  # noqa: E402
 from tests.cluster.control_plane import CONTROL_PLANE, NODES, control_plane, fake_nodes  # noqa: E402
 from tests.cluster.kube import Kube, Manifest, until  # noqa: E402
 from tests.cluster.readiness import complaint  # noqa: E402
@@ -67,7 +67,14 @@ def _running(folder: Path) -> Iterator[tuple[Kube, int]]:
         raise SystemExit(f"no {', '.join(missing)}: `make tools` brings what is missing")
     programs = {name: path for name, path in found.items() if path}
     started = time.perf_counter()
-    with control_plane(folder, programs) as (kube, processes), fake_nodes(folder, programs, kube):
+    definition = tools.find_file("keda-scaled-object")
+    if definition is None:
+        sys.exit("no definition of what KEDA scales; `make tools` brings it")
+    with (
+        control_plane(folder, programs) as (kube, processes),
+        fake_nodes(folder, programs, kube),
+        keda.defined(kube, definition),
+    ):
         _row("start of the control plane", f"{time.perf_counter() - started:.1f} s")
         yield kube, processes.ids[CONTROL_PLANE.index(SERVER)]
 

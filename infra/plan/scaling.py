@@ -1,6 +1,7 @@
 """What a pool's replicas follow, how a sleeping pool comes back, and what that saves and costs."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
@@ -89,11 +90,14 @@ def check(
     """What cannot scale as it is written, and what its owner should know."""
     yield from _keda(config, pools)
     by_name = {pool.name: pool for pool in pools}
+    last_of = defaultdict(list)
+    for model in models:
+        last_of[model.route[-1] if model.route else ""].append(model.name)
     for name, pool in by_name.items():
         entry = config.pools[name]
         yield from _windows_of_time(name, entry)
         yield from _numbers(catalogue, name, entry, pool)
-        yield from _asleep(name, entry, pool, [model for model in models if name in model.route])
+        yield from _asleep(name, entry, pool, sorted(last_of[name]))
         yield from _schedule(name, entry, pool)
     yield from _waits(by_name, models)
     yield from _splits(config, by_name, models)
@@ -160,7 +164,8 @@ def _idle_memory(catalogue: Catalogue, pool: PoolPlan) -> int:
     return host + (0 if pool.gpus_per_replica else pool.memory.used)
 
 
-def _asleep(name: str, entry: Pool, pool: PoolPlan, models: Sequence[ModelPlan]) -> Iterator[Problem]:
+def _asleep(name: str, entry: Pool, pool: PoolPlan, alone: Sequence[str]) -> Iterator[Problem]:
+    """`alone` are the models that have no pool behind this one."""
     sleep = pool.scaling.sleep
     if sleep is None:
         for field, key in (("wake", "wake"), ("hold_for", "holdFor"), ("hold_limit", "holdLimit")):
@@ -184,7 +189,6 @@ def _asleep(name: str, entry: Pool, pool: PoolPlan, models: Sequence[ModelPlan])
             "the pool spills, so the next one of a route answers while it sleeps too",
             "take wake out, or write whenBusy: wait",
         )
-    alone = sorted(model.name for model in models if model.route[-1] == name)
     if entry.wake == "fallback" and alone:
         yield warning(
             place("pools", name, "wake"),

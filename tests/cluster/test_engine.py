@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+import tools
 from components import labels
 from infra import stack as stacks
-from tests.cluster import machines
-from tests.cluster.conftest import GIVEN
+from tests.cluster import keda, machines
+from tests.cluster.conftest import GIVEN, SCALED_OBJECT
 from tests.cluster.control_plane import control_plane, fake_nodes
 from tests.cluster.doubles import ApplyingDouble, NodesDouble
 from tests.cluster.kube import Kube, Manifest, until
@@ -34,6 +35,8 @@ KINDS = {
     "apps/v1": ("Deployment", "DaemonSet", "ReplicaSet"),
     "policy/v1": ("PodDisruptionBudget",),
     "networking.k8s.io/v1": ("NetworkPolicy",),
+    "scheduling.k8s.io/v1": ("PriorityClass",),
+    "keda.sh/v1alpha1": ("ScaledObject",),
 }
 """Everything that the program makes, and what becomes of it."""
 
@@ -53,7 +56,13 @@ def kube(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     if os.environ.get(GIVEN):
         pytest.skip("a cluster is given: this needs one without the tier's other stacks")
     folder = tmp_path_factory.mktemp("engine")
-    with control_plane(folder, programs) as (api, _), fake_nodes(folder, programs, api):
+    definition = tools.find_file(SCALED_OBJECT)
+    assert definition, "programs has looked for it"
+    with (
+        control_plane(folder, programs) as (api, _),
+        fake_nodes(folder, programs, api),
+        keda.defined(api, definition),
+    ):
         googles = machines.googles()
         for manifest in [*machines.of_pool(machines.MADE_BY_OTHERS), *googles]:
             api.create(manifest)

@@ -431,7 +431,10 @@ def test_pools_are_resized_replaced_added_renamed_and_removed_one_at_a_time(engi
         # the number stays as it is, for the autoscaler to change
         (
             {"pools": {"t4": {"replicas": "0..2"}}},
-            {"create": ["t4-scaler", "t4-scaler-scaled-object"], "update": [*ROUTER, "t4-pool-nodes"]},
+            {
+                "create": ["t4-scaler", "t4-scaler-scaled-object"],
+                "update": [*ROUTER, "t4-pool-nodes", "t4-server-deployment"],
+            },
         ),
         ({"pools": {"t4": {"spot": True}}}, {"replace": ["t4-pool-nodes"]}),
         (
