@@ -154,7 +154,7 @@ def test_a_documented_combination_has_its_documented_outcome(catalogue: Catalogu
 
 
 def test_the_table_is_long_sourced_and_has_every_outcome() -> None:
-    assert len({row[:3] + (row.vulkan,) for row in ROWS}) == len(ROWS) >= 80
+    assert len({(*row[:3], row.vulkan) for row in ROWS}) == len(ROWS) >= 80
     assert {row.outcome for row in ROWS} == set(Outcome)
     assert all(row.source for row in ROWS)
 
