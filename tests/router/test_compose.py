@@ -294,3 +294,29 @@ def test_a_slow_line_is_no_failure(open_door: OpenDoor, ollama: StartOllama, rig
     door = fleets_door(open_door, rig, relay, ollama("t4"))
     settled(door, "llama3.2:3b", 200, "k80")
     assert [door.chat("llama3.2:3b", stream=False).pool for _ in range(3)] == ["k80"] * 3
+
+
+# Several machines of one site
+
+
+def test_the_first_machines_door_leads_to_the_others_with_the_sites_token_and_certificate() -> None:
+    nodes = {
+        "rig-1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"},
+        "rig-2": {"gpus": {"m60": 2}, "memory": "64Gi", "disk": "400Gi"},
+    }
+    fleet = {**RIG, "sites": {"rig": {**RIG["sites"]["rig"], "nodes": nodes}}}
+    first, second = parsed(compose(fleet)), parsed(compose(fleet, machine=1))
+    routes = first["configs"]["routes.toml"]["content"]
+    assert 'm60 = {url = "https://rig-2:8443", token = "rig"}' in routes
+    assert 'k80 = "ollama-k80:11434"' in routes
+    mounted = {one["target"]: one["source"] for one in first["services"]["control"]["volumes"] if isinstance(one, dict)}
+    assert mounted["/etc/ollama-fleet/tokens"] == "./secrets/tokens"
+    assert mounted["/etc/ollama-fleet/routes/ca-rig.pem"] == "./secrets/tls/tls.crt"
+    assert "--tokens=/etc/ollama-fleet/tokens" in first["services"]["control"]["entrypoint"][-1]
+    assert 'm60 = "ollama-m60:11434"' in second["configs"]["routes.toml"]["content"]
+    assert "k80" not in second["configs"]["routes.toml"]["content"]
+    assert "--tokens" not in second["services"]["control"]["entrypoint"][-1]
+    site = plan(fleet).site("rig")
+    made = "\n".join(commands(site, site.machines[0]))
+    assert "DNS:localhost,DNS:rig-1,DNS:rig-2" in made
+    assert "cp secrets/key-fleet secrets/tokens/rig" in made
