@@ -24,6 +24,9 @@ CONNECT_TIMEOUT = "1s"
 PROBE_INTERVAL = "1s"
 """With no probes, the death of one of three servers lost a third of the requests until somebody noticed."""
 PROBE_TIMEOUT = "1s"
+HOME_TIMEOUT = "3s"
+HOME_INTERVAL = "2s"
+"""Of a site: a home line answers in tenths of a second, a busy one in a second, and TLS wants three such answers."""
 PROBES_UNTIL_DOWN = 2
 """One slow answer from a server that is loading a model is no death."""
 
@@ -76,7 +79,12 @@ def clusters(
             for cluster in _sleeping(name, pool(name + waking.WOKEN, name), sleeper, spill_port)
         ),
         *(
-            _order(table.cluster(order), table.members(order), with_token=any(token(name) for name in order))
+            _order(
+                table.cluster(order),
+                table.members(order),
+                with_token=any(token(name) for name in order),
+                where=_where([table.pools[name] for name in order]),
+            )
             for order in table.all_orders
             if _is_chain(order, table)
         ),
@@ -111,20 +119,33 @@ def _pool(cluster_name: str, name: str, pool: Pool, certificates: str, site: Sit
         common_lb_config=_choice(),
         # Without it a pod that leaves the DNS keeps its place until a probe fails: a scale-down cut 11 streams.
         ignore_health_on_host_removal=True,
+        metadata=_said(_where([pool])),
         load_assignment={
             "cluster_name": cluster_name,
             "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint, site) for endpoint in pool.endpoints]}],
         },
-        health_checks=_health_checks(site),
+        health_checks=_health_checks(site, home=pool.token is not None),
         outlier_detection=_outliers(),
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
         typed_extension_protocol_options=_protocol(with_token=bool(site.token)),
     )
+    if pool.token is not None:
+        cluster["connect_timeout"] = HOME_TIMEOUT
     if pool.tls:
         cluster["transport_socket"] = _tls(
             {"inline_string": site.authority} if site.authority else {"filename": certificates}
         )
     return cluster
+
+
+def _where(pools: list[Pool]) -> str:
+    """For errors: which sites a model has all its servers at, or nothing."""
+    names = sorted({pool.token or "" for pool in pools})
+    return f" at site {' and '.join(names)}" if all(names) else ""
+
+
+def _said(where: str) -> Config:
+    return {"filter_metadata": {"fleet": {"where": where}}}
 
 
 def _choice() -> Config:
@@ -160,7 +181,7 @@ def _protocol(*, with_token: bool) -> Config:
     }
 
 
-def _health_checks(site: Site | None = None) -> list[Config]:
+def _health_checks(site: Site | None = None, *, home: bool = False) -> list[Config]:
     sent = [
         {"header": {"key": name, "value": value.replace("%", "%%")}, "append_action": OVERWRITE}
         for name, value in (site.headers if site else {}).items()
@@ -168,9 +189,9 @@ def _health_checks(site: Site | None = None) -> list[Config]:
     headers = {"request_headers_to_add": sent} if sent else {}
     return [
         {
-            "timeout": PROBE_TIMEOUT,
-            "interval": PROBE_INTERVAL,
-            "no_traffic_interval": PROBE_INTERVAL,
+            "timeout": HOME_TIMEOUT if home else PROBE_TIMEOUT,
+            "interval": HOME_INTERVAL if home else PROBE_INTERVAL,
+            "no_traffic_interval": HOME_INTERVAL if home else PROBE_INTERVAL,
             "unhealthy_threshold": PROBES_UNTIL_DOWN,
             "healthy_threshold": 1,
             "http_health_check": {"path": "/api/version", **headers},
@@ -201,7 +222,7 @@ def _sleeping(name: str, woken: Config, sleeper: Sleeper, port: int) -> Iterator
         held = _loopback(name + way, name, name + end, port)
         held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
         yield held
-        tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP), with_token=False)
+        tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP), with_token=False, where="")
         # each of those who wait is at one try or another
         tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
         yield tried
@@ -267,10 +288,11 @@ def _tls(authority: Config) -> Config:
     )
 
 
-def _order(name: str, members: tuple[str, ...], *, with_token: bool) -> Config:
+def _order(name: str, members: tuple[str, ...], *, with_token: bool, where: str) -> Config:
     """The next member takes what the one before has no healthy host for."""
     return _cluster(
         name,
+        metadata=_said(where),
         **({"typed_extension_protocol_options": _protocol(with_token=True)} if with_token else {}),
         lb_policy="CLUSTER_PROVIDED",
         cluster_type=extension(

@@ -8,6 +8,8 @@ from router.extension import Config, extension
 from router.routing import LACKING
 
 BODY = "%LOCAL_REPLY_BODY%"
+WHERE = "%METADATA(CLUSTER:fleet:where)%"
+"""` at site rig`, where a model is nowhere else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,9 @@ REASONS = (
         status=501,
         message="no server of '%DYNAMIC_METADATA(fleet:model)%' has %PATH(NQ)%: the image of its pools lacks it",
     ),
-    Reason(filter=_flag("UH"), status=503, message="no server of this model is up, please try again", retry_after=5),
+    Reason(
+        filter=_flag("UH"), status=503, message=f"no server of this model{WHERE} is up, please try again", retry_after=5
+    ),
     Reason(filter=_flag("NC"), status=503, message="this model is being moved, please try again", retry_after=2),
     Reason(
         filter=_flag("UO"),
@@ -96,7 +100,7 @@ REASONS = (
         message="too many requests wait for this model's server to start, please try again",
         retry_after=30,
     ),
-    Reason(filter=_flag("UF"), status=502, message="no server of this model could be reached", retry_after=2),
+    Reason(filter=_flag("UF"), status=502, message=f"no server of this model{WHERE} could be reached", retry_after=2),
     Reason(filter=_flag("UC"), status=502, message="the server of this model broke off", retry_after=2),
     Reason(filter=_flag("SI"), status=504, message="nothing was sent for too long"),
     Reason(

@@ -51,6 +51,13 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "a door at a site is for fleets without GKE: with gke the router stands on GKE",
             "take site out",
         )
+    for name, pool in sorted(config.pools.items()):
+        if pool.site is not None and pool.driver == "container":
+            yield warning(
+                place("pools", name, "driver"),
+                "this version does not set up NVIDIA's driver container: nothing installs a driver there",
+                "install one on the host, and take driver out",
+            )
     yield from _sites(config)
     for where in _unused(config):
         yield warning(where, NOT_YET, LATER)

@@ -6,7 +6,7 @@ import json
 import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from infra.compose.text import commands
 from infra.plan import build
 from infra.plan.model import FleetPlan
 from tests.router.composed import Composed, parsed
-from tests.router.door import wait_until
+from tests.router.conftest import OpenDoor
+from tests.router.door import Door, wait_until
+from tests.router.fake_ollama import FakeOllama
+from tests.router.relay import Mode, Relay
 
 RIG: dict[str, Any] = {
     "gke": {"location": "us-central1-c"},
@@ -33,6 +36,7 @@ RIG: dict[str, Any] = {
         }
     },
 }
+StartOllama = Callable[..., FakeOllama]
 CARDS = {"ollama-k80": "Tesla K80", "ollama-m60": "Tesla M60"}
 
 
@@ -182,3 +186,137 @@ def test_a_server_with_another_driver_than_planned_does_not_start(rig: Composed)
         rig.stop("ollama-m60")
         rig.start("ollama-m60")
     wait_until(lambda: chat(rig, "gemma3:4b")[0] == 200, 20, "the server is back")
+
+
+# The way there: from the fleet's router, over a relay, to the site's own door
+
+
+@pytest.fixture
+def relay(rig: Composed) -> Iterator[Relay]:
+    line = Relay(rig.port)
+    yield line
+    line.close()
+
+
+EXPIRED = """
+printf '[ca]\\ndefault_ca=c\\n[c]\\ndatabase=index\\nserial=serial\\nnew_certs_dir=.\\ndefault_md=sha256\\n' > ca.cnf
+printf 'policy=p\\nx509_extensions=e\\n[p]\\ncommonName=supplied\\n[e]\\nsubjectAltName=DNS:localhost\\n' >> ca.cnf
+touch index; echo 01 > serial
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key.pem -out c.csr
+openssl ca -batch -selfsign -notext -config ca.cnf -keyfile key.pem -in c.csr -out c.pem @dates
+"""
+
+
+def fleets_door(
+    open_door: OpenDoor, rig: Composed, relay: Relay, t4: FakeOllama, *, token: str = "", authority: str = ""
+) -> Door:
+    """As on GKE: pools at home by URL, one beside it."""
+    at_home = f'{{url = "https://localhost:{relay.port}", token = "rig"}}'
+    text = (
+        '[routes]\n"llama3.2:3b" = ["k80", "t4"]\n"gemma3:4b" = ["m60"]\nnomic-embed-text = ["t4"]\n'
+        f'[pools]\nk80 = {at_home}\nm60 = {at_home}\nt4 = "{t4.address}"\n'
+    )
+    secret = token or (rig.folder / "secrets/key-fleet").read_text().strip()
+    certificate = authority or (rig.folder / "secrets/tls/tls.crt").read_text()
+    return open_door(text, tokens={"rig": secret}, authorities={"rig": certificate})
+
+
+def settled(door: Door, model: str, status: int, pool: str | None = None) -> None:
+    """The model is answered so, from some moment on."""
+
+    def as_said() -> bool:
+        answer = door.chat(model, stream=False)
+        return (answer.status, answer.pool if status == 200 else None) == (status, pool)
+
+    wait_until(as_said, 25, f"{model} is answered with {status} from {pool}")
+
+
+def test_a_chat_goes_through_the_fleets_router_over_tls_to_the_sites_door(
+    open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay
+) -> None:
+    door = fleets_door(open_door, rig, relay, ollama("t4"))
+    settled(door, "llama3.2:3b", 200, "k80")
+    settled(door, "gemma3:4b", 200, "m60")
+
+
+@pytest.mark.parametrize("wrong", ["token", "authority"])
+def test_with_the_wrong_token_or_an_unknown_authority_the_models_of_a_site_fall_back_or_name_it(
+    open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay, certificate: Path, wrong: str
+) -> None:
+    text = certificate.read_text()
+    other = {
+        "token": {"token": "no-token-of-anybody"},
+        "authority": {"authority": text[text.index("-----BEGIN CERT") :]},
+    }
+    door = fleets_door(open_door, rig, relay, ollama("t4"), **other[wrong])
+    settled(door, "llama3.2:3b", 200, "t4")
+    settled(door, "gemma3:4b", 503)
+    assert "at site rig" in door.chat("gemma3:4b").json["error"]
+    settled(door, "nomic-embed-text", 200, "t4")
+
+
+def test_an_expired_certificate_is_not_believed(open_door: OpenDoor, ollama: StartOllama, tmp_path: Path) -> None:
+    dates = "-startdate 200101000000Z -enddate 200201000000Z"
+    for command in EXPIRED.replace("@dates", dates).strip().splitlines():
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, capture_output=True, timeout=30)
+    both = tmp_path / "both.pem"
+    both.write_text((tmp_path / "key.pem").read_text() + (tmp_path / "c.pem").read_text())
+    site = ollama("k80", both)
+    door = open_door(
+        f'[routes]\nm = ["k80"]\n[pools]\nk80 = {{url = "https://localhost:{site.port}", token = "rig"}}\n',
+        authorities={"rig": (tmp_path / "c.pem").read_text()},
+    )
+    settled(door, "m", 503)
+    assert door.chat("m").json["error"] == "no server of this model at site rig is up, please try again"
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("mode", ["silent", "refused"])
+def test_a_line_that_fails_costs_the_sites_models_their_site_and_the_others_nothing(
+    open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay, mode: Mode
+) -> None:
+    door = fleets_door(open_door, rig, relay, ollama("t4"))
+    settled(door, "gemma3:4b", 200, "m60")
+    relay.become(mode)
+    for _ in range(20):
+        other = door.chat("nomic-embed-text")
+        assert (other.status, other.headers["x-fleet-attempts"]) == (200, "1")
+    settled(door, "llama3.2:3b", 200, "t4")
+    settled(door, "gemma3:4b", 503)
+    assert "at site rig" in door.chat("gemma3:4b").json["error"]
+    relay.become("open")
+    settled(door, "llama3.2:3b", 200, "k80")
+    settled(door, "gemma3:4b", 200, "m60")
+
+
+def test_a_slow_line_is_no_failure(open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay) -> None:
+    relay.become("slow")
+    door = fleets_door(open_door, rig, relay, ollama("t4"))
+    settled(door, "llama3.2:3b", 200, "k80")
+    assert [door.chat("llama3.2:3b", stream=False).pool for _ in range(3)] == ["k80"] * 3
+
+
+# Several machines of one site
+
+
+def test_the_first_machines_door_leads_to_the_others_with_the_sites_token_and_certificate() -> None:
+    nodes = {
+        "rig-1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"},
+        "rig-2": {"gpus": {"m60": 2}, "memory": "64Gi", "disk": "400Gi"},
+    }
+    fleet = {**RIG, "sites": {"rig": {**RIG["sites"]["rig"], "nodes": nodes}}}
+    first, second = parsed(compose(fleet)), parsed(compose(fleet, machine=1))
+    routes = first["configs"]["routes.toml"]["content"]
+    assert 'm60 = {url = "https://rig-2:8443", token = "rig"}' in routes
+    assert 'k80 = "ollama-k80:11434"' in routes
+    mounted = {one["target"]: one["source"] for one in first["services"]["control"]["volumes"] if isinstance(one, dict)}
+    assert mounted["/etc/ollama-fleet/tokens"] == "./secrets/tokens"
+    assert mounted["/etc/ollama-fleet/routes/ca-rig.pem"] == "./secrets/tls/tls.crt"
+    assert "--tokens=/etc/ollama-fleet/tokens" in first["services"]["control"]["entrypoint"][-1]
+    assert 'm60 = "ollama-m60:11434"' in second["configs"]["routes.toml"]["content"]
+    assert "k80" not in second["configs"]["routes.toml"]["content"]
+    assert "--tokens" not in second["services"]["control"]["entrypoint"][-1]
+    site = plan(fleet).site("rig")
+    made = "\n".join(commands(site, site.machines[0]))
+    assert "DNS:localhost,DNS:rig-1,DNS:rig-2" in made
+    assert "cp secrets/key-fleet secrets/tokens/rig" in made

@@ -99,6 +99,35 @@ ROWS = (
     Row("k80", 535, K80_IMAGE, C, MATRIX),
     Row("k80", 580, K80_IMAGE, C, MATRIX),
     Row("rtx-pro-6000", 580, K80_IMAGE, C, FORK),
+    # boxes of old cards: one driver for all of them
+    Row("m60", 470, K80_IMAGE, W, FORK),
+    Row("m40", 470, K80_IMAGE, W, FORK),
+    Row("p4", 470, K80_IMAGE, W, FORK),
+    Row("p100", 470, K80_IMAGE, W, FORK),
+    Row("v100", 470, K80_IMAGE, W, FORK),
+    Row("t4", 470, K80_IMAGE, W, FORK),
+    Row("a100-40gb", 470, K80_IMAGE, W, FORK),
+    Row("l4", 525, K80_IMAGE, C, FORK),
+    Row("h100", 525, K80_IMAGE, C, FORK),
+    Row("m60", 470, "0.32.15", C, COMPAT),
+    Row("t4", 470, "0.24.0", C, NO_CU11),
+    Row("a100-40gb", 470, "0.12.5", C, NO_CU11),
+    # what hosts of one's own are seen with: distributions carry R535, R550, R570 and R580
+    Row("p100", 535, "0.24.0", W, CLIFF),
+    Row("p100", 535, "0.32.15", C, COMPAT),
+    Row("m40", 535, "0.32.15", C, COMPAT),
+    Row("v100", 550, "0.32.15", W, COMPAT),
+    Row("v100", 570, "0.32.15", W, COMPAT),
+    Row("p4", 580, "0.32.15", W, COMPAT),
+    Row("m60", 570, "0.32.15", W, COMPAT),
+    Row("m40", 570, "0.30.0", W, COMPAT),
+    Row("l4", 550, "0.32.15", W, COMPAT),
+    Row("a100-80gb", 550, "0.30.11", W, COMPAT),
+    Row("h100", 570, "0.32.15", W, COMPAT),
+    Row("h200", 535, "0.30.11", C, COMPAT),
+    Row("p4", 595, "0.32.15", C, MATRIX),
+    Row("m40", 595, "0.24.0", C, MATRIX),
+    Row("a100-40gb", 595, "0.32.15", W, MATRIX),
     # versions to avoid
     Row("m60", 580, "0.11.11", F, "ollama/ollama#12316"),
     Row("v100", 580, "0.11.11", F, "ollama/ollama#12332"),
@@ -125,7 +154,7 @@ def test_a_documented_combination_has_its_documented_outcome(catalogue: Catalogu
 
 
 def test_the_table_is_long_sourced_and_has_every_outcome() -> None:
-    assert len(ROWS) >= 40
+    assert len({(*row[:3], row.vulkan) for row in ROWS}) == len(ROWS) >= 80
     assert {row.outcome for row in ROWS} == set(Outcome)
     assert all(row.source for row in ROWS)
 
