@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_stack_option(parser)
     parser.add_argument("--url", help=f"of the door; default: ${URL}, else {LOCAL}, where a port-forward leads")
     parser.add_argument("--ca", metavar="FILE", help="authority of the door's certificate, where the system has none")
-    parser.add_argument("--format", choices=["text", "json"], default="text")
+    parser.add_argument(
+        "--format", choices=["text", "json"], default="text", help="text for a terminal; json for programs"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
