@@ -147,7 +147,7 @@ class HostNeeds:
 
     cards: tuple[Cards, ...] = ()
     driver: str = ""
-    """How the loaded driver's version must begin, where the plan has it from the file or installs it itself."""
+    """How the loaded driver's version must begin, where the file says so of a site's machine."""
     least_driver: int = 0
     most_driver: int = 0
     """Else the branches that work with card and image; 0: no bound."""

@@ -15,7 +15,8 @@ def of_pool(catalogue: Catalogue, draft: Draft) -> HostNeeds:
     if gpu.compute is None:
         return HostNeeds()
     known = compatibility.find_image(catalogue, image)
-    stated = draft.pool.driver not in (None, "host") or draft.driver.mode in ("installer", "gke")
+    # on GKE the driver's own DaemonSet holds the version against the plan: another one must restart no server
+    stated = draft.pool.site is not None and draft.pool.driver not in (None, "host")
     works = [] if stated else list(_works(catalogue, gpu, image))
     return HostNeeds(
         cards=tuple(_cards(gpu, draft.pool.gpus_per_replica)),
