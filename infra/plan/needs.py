@@ -46,7 +46,9 @@ def of_machine(catalogue: Catalogue, node: SiteNode, pools: Sequence[HostNeeds])
 
 def _cards(gpu: Gpu, count: int) -> Iterator[Cards]:
     if gpu.card is not None:
-        yield Cards(count=count, title=gpu.title, product=gpu.card.product, pci=gpu.card.pci)
+        # a name that nobody has seen, and no id beside it: a wrong guess must not stop a server, so any card counts
+        guessed = gpu.card.inferred and not gpu.card.pci
+        yield Cards(count=count, title=gpu.title, product=".*" if guessed else gpu.card.product, pci=gpu.card.pci)
 
 
 def _works(catalogue: Catalogue, gpu: Gpu, image: str) -> Iterable[int]:

@@ -252,3 +252,12 @@ def test_modelfiles_beyond_a_config_map_are_an_error_before_kubernetes_refuses_t
     found = [one for one in plan.problems if "ConfigMap" in one.message]
     # what runs at a site reads no ConfigMap
     assert [one.place for one in found] == ([] if fits else ["fleet.pools.p"])
+
+
+def test_a_card_whose_name_is_a_guess_is_counted_and_not_called_by_it(plan_of: Plan) -> None:
+    def cards(gpu: str) -> str:
+        (held,) = plan_of({"gke": {"location": "us-central1-b"}, "pools": {"p": {"gpu": gpu}}}).pool("p").needs.cards
+        return held.product
+
+    assert cards("h200") == ".*"
+    assert cards("t4") == "Tesla T4"
