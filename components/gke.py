@@ -206,7 +206,7 @@ def _clients(
                 url=url,
                 metrics=metrics,
                 secure=plan.router.settings.tls is not None,
-                key=key(door.LOAD_TEST),
+                key=key(door.LOAD_TEST_KEY),
             ),
             opts=component,
         )
@@ -219,7 +219,7 @@ def _clients(
             router=plan.router,
             namespace=here,
             url=url,
-            key=key(door.CHAT),
+            key=key(door.CHAT_KEY),
             address=_address(fleet, f"{name}-chat-address", plan, planned, beside.cluster),
         ),
         opts=component,
