@@ -2,7 +2,6 @@
 
 import pulumi
 from pulumi_kubernetes.core.v1 import (
-    CapabilitiesArgs,
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
     ContainerPortArgs,
@@ -11,22 +10,19 @@ from pulumi_kubernetes.core.v1 import (
     EnvVarArgs,
     HTTPGetActionArgs,
     PersistentVolumeClaimVolumeSourceArgs,
-    PodSecurityContextArgs,
     PodSpecArgs,
     ProbeArgs,
     ResourceRequirementsArgs,
-    SeccompProfileArgs,
     SecretEnvSourceArgs,
     SecretVolumeSourceArgs,
-    SecurityContextArgs,
     VolumeArgs,
     VolumeMountArgs,
 )
 
+from components.restricted import locked_down, pod_security
 from infra.plan.model import ChatPlan, RouterPlan
 from router import terminating
 
-USER = 10001
 DATA = "/data"
 CERTIFICATE = "/etc/ollama-fleet/tls"
 CONFIGURATION = "/etc/ollama-fleet/envoy"
@@ -57,13 +53,7 @@ def pod(
         service_account_name=account,
         automount_service_account_token=False,
         enable_service_links=False,
-        security_context=PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            fs_group=USER,
-            seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=pod_security(),
         containers=[_page(plan, router, admin, url, secret), *tls],
         volumes=[
             VolumeArgs(name="data", persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(claim_name=volume)),
@@ -115,7 +105,7 @@ def _page(
             requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
             limits={"memory": str(plan.memory_limit)},
         ),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         # it brings its database up to date first
         startup_probe=_asked(period=5, failures=120),
         readiness_probe=_asked(period=5, failures=3),
@@ -150,7 +140,7 @@ def _envoy(router: RouterPlan) -> ContainerArgs:
         resources=ResourceRequirementsArgs(
             requests={"cpu": ENVOY_CPU, "memory": str(ENVOY_MEMORY)}, limits={"memory": str(4 * ENVOY_MEMORY)}
         ),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         volume_mounts=[
             VolumeMountArgs(name="envoy", mount_path=CONFIGURATION, read_only=True),
             VolumeMountArgs(name="tls", mount_path=CERTIFICATE, read_only=True),
@@ -163,11 +153,3 @@ def _volumes(plan: ChatPlan, configuration: pulumi.Input[str]) -> list[VolumeArg
         VolumeArgs(name="envoy", config_map=ConfigMapVolumeSourceArgs(name=configuration)),
         VolumeArgs(name="tls", secret=SecretVolumeSourceArgs(secret_name=plan.tls, default_mode=0o440)),
     ]
-
-
-def _locked_down() -> SecurityContextArgs:
-    return SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=CapabilitiesArgs(drop=["ALL"]),
-    )

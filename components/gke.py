@@ -8,7 +8,6 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import compute
 from pulumi_kubernetes.core.v1 import (
-    ConfigMap,
     Namespace,
     ResourceQuota,
     ResourceQuotaSpecArgs,
@@ -19,7 +18,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
-from components import labels
+from components import labels, namespaces
 from components.api_keys import ApiKeys, ApiKeysArgs
 from components.chat import Chat, ChatArgs
 from components.cluster import Cluster, ClusterArgs
@@ -33,8 +32,8 @@ from components.scaler import Scaler, ScalerArgs
 from components.server import Server, ServerArgs
 from infra.plan import door
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
-from infra.plan.naming import PREPARE, ROUTER_METRICS, ROUTER_TOKENS
-from prepare.definitions import scripts, scripts_hash
+from infra.plan.naming import ROUTER_METRICS, ROUTER_TOKENS
+from prepare.definitions import scripts_hash
 
 MOST_DRIVER_PODS = "1000"
 PRIORITY = 1_000_000
@@ -81,8 +80,8 @@ def build(
     gone_with = None if planned.existing else cluster.resource
     inside = pulumi.ResourceOptions(parent=fleet, provider=provider, deleted_with=gone_with)
     component = pulumi.ResourceOptions(parent=fleet, providers=[provider], deleted_with=gone_with)
-    namespace = _namespace(name, planned.namespace, "restricted", inside)
-    prepare = _prepare(name, namespace, plan.certificates, inside)
+    namespace = namespaces.create(f"{name}-namespace", planned.namespace, "restricted", inside)
+    prepare = namespaces.prepare(f"{name}-prepare", namespace, plan.certificates, inside)
     keys = None
     if plan.router.keys:
         keys = ApiKeys(
@@ -207,7 +206,7 @@ def _clients(
                 url=url,
                 metrics=metrics,
                 secure=plan.router.settings.tls is not None,
-                key=key(door.LOAD_TEST),
+                key=key(door.LOAD_TEST_KEY),
             ),
             opts=component,
         )
@@ -220,7 +219,7 @@ def _clients(
             router=plan.router,
             namespace=here,
             url=url,
-            key=key(door.CHAT),
+            key=key(door.CHAT_KEY),
             address=_address(fleet, f"{name}-chat-address", plan, planned, beside.cluster),
         ),
         opts=component,
@@ -268,7 +267,7 @@ class _Drivers:
 
 
 def _driver_namespace(name: str, planned: ClusterPlan, inside: pulumi.ResourceOptions) -> _Drivers:
-    namespace = _namespace(f"{name}-drivers", planned.driver_namespace, "privileged", inside)
+    namespace = namespaces.create(f"{name}-drivers-namespace", planned.driver_namespace, "privileged", inside)
     # GKE refuses pods of this priority class outside kube-system unless a quota speaks of it:
     # "insufficient quota to match these scopes" (gatekeeper#1120)
     quota = ResourceQuota(
@@ -287,28 +286,3 @@ def _driver_namespace(name: str, planned: ClusterPlan, inside: pulumi.ResourceOp
         opts=inside,
     )
     return _Drivers(namespace=namespace, quota=quota)
-
-
-def _namespace(name: str, namespace: str, level: str, opts: pulumi.ResourceOptions) -> Namespace:
-    return Namespace(
-        f"{name}-namespace",
-        metadata=ObjectMetaArgs(
-            name=namespace,
-            labels={
-                **labels.MANAGED_BY,
-                "pod-security.kubernetes.io/enforce": level,
-                "pod-security.kubernetes.io/warn": level,
-            },
-        ),
-        opts=opts,
-    )
-
-
-def _prepare(name: str, namespace: Namespace, certificates: str, opts: pulumi.ResourceOptions) -> ConfigMap:
-    """The shell that brings models into place, once for all pools, and the CA of the proxy that it meets."""
-    return ConfigMap(
-        f"{name}-prepare",
-        metadata=ObjectMetaArgs(name=PREPARE, namespace=namespace.metadata.name, labels=labels.MANAGED_BY),
-        data={**scripts(), **({"proxy-ca.pem": certificates} if certificates else {})},
-        opts=opts,
-    )

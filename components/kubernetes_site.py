@@ -7,14 +7,14 @@ import pulumi
 from pulumi_kubernetes.core.v1 import ConfigMap, Namespace, NodePatch
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs, ObjectMetaPatchArgs
 
-from components import labels
+from components import labels, namespaces
 from components.api_keys import ApiKeys, ApiKeysArgs
 from components.device_plugin import DevicePlugin, DevicePluginArgs
 from components.router import Router, RouterArgs
 from components.server import Server, ServerArgs
 from infra.plan.model import FleetPlan, SiteCluster, SitePlan
-from infra.plan.naming import PREPARE, ROUTES
-from prepare.definitions import scripts, scripts_hash
+from infra.plan.naming import ROUTES
+from prepare.definitions import scripts_hash
 from router import maps
 
 
@@ -44,7 +44,7 @@ class KubernetesSite(pulumi.ComponentResource):
         plan, cluster = args.plan, args.cluster
         child = pulumi.ResourceOptions(parent=self)
         pools = [plan.pool(pool) for pool in args.site.pools]
-        namespace = _namespace(f"{name}-namespace", cluster.namespace, "restricted", child)
+        namespace = namespaces.create(f"{name}-namespace", cluster.namespace, "restricted", child)
         patches = [
             NodePatch(
                 f"{name}-{node}",
@@ -53,14 +53,9 @@ class KubernetesSite(pulumi.ComponentResource):
             )
             for node, there in cluster.nodes.items()
         ]
-        prepare = ConfigMap(
-            f"{name}-prepare",
-            metadata=ObjectMetaArgs(name=PREPARE, namespace=namespace.metadata.name, labels=labels.MANAGED_BY),
-            data={**scripts(), **({"proxy-ca.pem": plan.certificates} if plan.certificates else {})},
-            opts=child,
-        )
+        prepare = namespaces.prepare(f"{name}-prepare", namespace, plan.certificates, child)
         if cluster.device_plugin:
-            privileged = _namespace(f"{name}-drivers-namespace", cluster.driver_namespace, "privileged", child)
+            privileged = namespaces.create(f"{name}-drivers-namespace", cluster.driver_namespace, "privileged", child)
             DevicePlugin(
                 f"{name}-device-plugin",
                 DevicePluginArgs(
@@ -107,18 +102,3 @@ class KubernetesSite(pulumi.ComponentResource):
                 opts=child,
             ).keys
         return Router(f"{name}-router", RouterArgs(plan=door, namespace=namespace.metadata.name), opts=child).routes
-
-
-def _namespace(name: str, namespace: str, level: str, opts: pulumi.ResourceOptions) -> Namespace:
-    return Namespace(
-        name,
-        metadata=ObjectMetaArgs(
-            name=namespace,
-            labels={
-                **labels.MANAGED_BY,
-                "pod-security.kubernetes.io/enforce": level,
-                "pod-security.kubernetes.io/warn": level,
-            },
-        ),
-        opts=opts,
-    )

@@ -6,27 +6,24 @@ from pathlib import Path
 import pulumi
 from pulumi_kubernetes.batch.v1 import CronJob, CronJobSpecArgs, JobSpecArgs, JobTemplateSpecArgs
 from pulumi_kubernetes.core.v1 import (
-    CapabilitiesArgs,
     ConfigMap,
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
     EmptyDirVolumeSourceArgs,
     EnvVarArgs,
     EnvVarSourceArgs,
-    PodSecurityContextArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
     ResourceRequirementsArgs,
-    SeccompProfileArgs,
     Secret,
     SecretKeySelectorArgs,
-    SecurityContextArgs,
     VolumeArgs,
     VolumeMountArgs,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
+from components.restricted import locked_down, pod_security
 from infra.plan.model import LoadTestPlan
 from infra.plan.naming import LOAD_TEST
 
@@ -35,7 +32,6 @@ PROGRAM = "/opt/ollama-fleet"
 REPORT = "/tmp/report"  # noqa: S108 - the container's own, an emptyDir
 NEVER = "0 0 31 2 *"
 """A schedule is required; the 31st of February and `suspend` both mean that nobody but a person starts it."""
-USER = 10001
 KEEP_SECONDS = 7 * 24 * 3600
 LATE_SECONDS = 1800
 """What a run may take beyond its own length: a pool that wakes, answers that end."""
@@ -108,13 +104,7 @@ def _pod(args: LoadTestArgs, program: ConfigMap, secret: Secret | None) -> PodSp
         restart_policy="Never",
         automount_service_account_token=False,
         enable_service_links=False,
-        security_context=PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            fs_group=USER,
-            seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=pod_security(),
         containers=[
             ContainerArgs(
                 name="loadtest",
@@ -136,11 +126,7 @@ def _pod(args: LoadTestArgs, program: ConfigMap, secret: Secret | None) -> PodSp
                     requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
                     limits={"memory": str(2 * plan.memory_request)},
                 ),
-                security_context=SecurityContextArgs(
-                    allow_privilege_escalation=False,
-                    read_only_root_filesystem=True,
-                    capabilities=CapabilitiesArgs(drop=["ALL"]),
-                ),
+                security_context=locked_down(),
                 volume_mounts=[
                     VolumeMountArgs(name="program", mount_path=f"{PROGRAM}/loadtest", read_only=True),
                     VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108

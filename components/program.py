@@ -12,7 +12,7 @@ from components.fleet import Fleet, FleetArgs
 from infra import lockfile
 from infra import stack as stacks
 from infra.plan.build import decide
-from infra.plan.door import CHAT, LOAD_TEST
+from infra.plan.door import CHAT_KEY, LOAD_TEST_KEY
 from infra.plan.lock import Lock
 from infra.plan.model import FleetPlan
 from infra.plan.naming import ROUTER
@@ -145,7 +145,7 @@ def _export(key: str) -> str:
 def _bounded(plan: FleetPlan, key: str) -> bool:
     """Whether a key may not ask every model; those of the fleet's own clients are theirs."""
     rule = plan.router.settings.keys.get(key)
-    return key in (CHAT, LOAD_TEST) if rule is None else bool(rule.models)
+    return key in (CHAT_KEY, LOAD_TEST_KEY) if rule is None else bool(rule.models)
 
 
 def _url(plan: FleetPlan) -> str:

@@ -2,7 +2,6 @@
 
 import pulumi
 from pulumi_kubernetes.core.v1 import (
-    CapabilitiesArgs,
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
     ContainerPortArgs,
@@ -12,13 +11,10 @@ from pulumi_kubernetes.core.v1 import (
     HTTPGetActionArgs,
     LifecycleArgs,
     LifecycleHandlerArgs,
-    PodSecurityContextArgs,
     PodSpecArgs,
     ProbeArgs,
     ResourceRequirementsArgs,
-    SeccompProfileArgs,
     SecretVolumeSourceArgs,
-    SecurityContextArgs,
     TopologySpreadConstraintArgs,
     VolumeArgs,
     VolumeMountArgs,
@@ -26,6 +22,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
 from components import labels
+from components.restricted import locked_down, pod_security
 from infra.plan.model import RouterPlan
 from infra.plan.naming import ROUTER_KEYS, ROUTER_TOKENS
 from router.bootstrap import HEALTH
@@ -62,12 +59,7 @@ def pod(
         automount_service_account_token=False,
         enable_service_links=False,
         termination_grace_period_seconds=plan.leave_seconds + plan.drain_limit + TO_STOP,
-        security_context=PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=pod_security(USER, owns_volumes=False),
         # apart where there are two nodes, together where there is one: a door that waits for a node is closed
         topology_spread_constraints=[
             TopologySpreadConstraintArgs(
@@ -118,7 +110,7 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
             requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
             limits={"memory": str(plan.memory_limit)},
         ),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         # open when its first clusters are looked up and probed
         startup_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=1, failure_threshold=START_SECONDS),
         readiness_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=2, failure_threshold=2),
@@ -154,7 +146,7 @@ def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
             requests={"cpu": f"{plan.control_cpu_request}m", "memory": str(plan.control_memory_request)},
             limits={"memory": str(plan.control_memory_limit)},
         ),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         readiness_probe=None
         if first
         else ProbeArgs(
@@ -200,11 +192,3 @@ def _command(plan: RouterPlan, mode: str) -> list[str]:
         "drain-limit": plan.drain_limit,
     }
     return ["python", "-m", "router", mode, *(f"--{name}={value}" for name, value in options.items())]
-
-
-def _locked_down() -> SecurityContextArgs:
-    return SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=CapabilitiesArgs(drop=["ALL"]),
-    )

@@ -11,7 +11,6 @@ from pulumi_kubernetes.apps.v1 import (
     RollingUpdateDeploymentArgs,
 )
 from pulumi_kubernetes.core.v1 import (
-    CapabilitiesArgs,
     ConfigMap,
     ConfigMapVolumeSourceArgs,
     ContainerArgs,
@@ -25,13 +24,10 @@ from pulumi_kubernetes.core.v1 import (
     PersistentVolumeClaim,
     PersistentVolumeClaimSpecArgs,
     PersistentVolumeClaimVolumeSourceArgs,
-    PodSecurityContextArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
     ProbeArgs,
     ResourceRequirementsArgs,
-    SeccompProfileArgs,
-    SecurityContextArgs,
     Service,
     ServiceAccount,
     ServicePortArgs,
@@ -53,6 +49,7 @@ from pulumi_kubernetes.networking.v1 import (
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
 from components import labels
+from components.restricted import locked_down, pod_security
 from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, PoolPlan
 from prepare.definitions import command, definitions, verification
 
@@ -62,8 +59,6 @@ MODELS_FOLDER = "/etc/ollama-fleet/models"
 ROUTES_FOLDER = "/etc/ollama-fleet/routes"
 OVERRIDE_FOLDER = "/etc/ollama-fleet/override"
 OVERRIDE = "ollama-routes-override"
-USER = 10001
-"""Any number but 0: the image names no user, and NVIDIA's device files are open to all."""
 METADATA_SERVER = "169.254.169.254/32"
 DNS_PORT = 53
 
@@ -214,13 +209,7 @@ def _pod(
         runtime_class_name=pool.runtime_class,
         tolerations=labels.tolerations(pool.name, gpu=gpu),
         termination_grace_period_seconds=pool.grace_period,
-        security_context=PodSecurityContextArgs(
-            run_as_non_root=True,
-            run_as_user=USER,
-            run_as_group=USER,
-            fs_group=USER,
-            seccomp_profile=SeccompProfileArgs(type="RuntimeDefault"),
-        ),
+        security_context=pod_security(),
         init_containers=[_prepare(pool, "init")],
         containers=[_ollama(pool), _prepare(pool, "watch")],
         volumes=[
@@ -254,7 +243,7 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
         ports=[ContainerPortArgs(name="http", container_port=OLLAMA_PORT)],
         env=_environment({**pool.environment, **_of_probes(pool)}),
         resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **resources}, limits=resources),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         volume_mounts=_mounts(pool),
         # the proof of the GPU, once
         startup_probe=ProbeArgs(
@@ -314,7 +303,7 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
         resources=ResourceRequirementsArgs(
             requests={"cpu": f"{cpu}m", "memory": str(memory)}, limits={"memory": str(limit)}
         ),
-        security_context=_locked_down(),
+        security_context=locked_down(),
         volume_mounts=[
             *_mounts(pool),
             VolumeMountArgs(name="models", mount_path=MODELS_FOLDER, read_only=True),
@@ -343,14 +332,6 @@ def _mounts(pool: PoolPlan) -> list[VolumeMountArgs]:
         VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
         VolumeMountArgs(name="prepare", mount_path=PREPARE_FOLDER, read_only=True),
     ]
-
-
-def _locked_down() -> SecurityContextArgs:
-    return SecurityContextArgs(
-        allow_privilege_escalation=False,
-        read_only_root_filesystem=True,
-        capabilities=CapabilitiesArgs(drop=["ALL"]),
-    )
 
 
 def _network_policy(own: dict[str, str]) -> NetworkPolicySpecArgs:

@@ -27,7 +27,7 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
-from components.server import USER
+from components.restricted import USER
 from infra.names import fingerprint
 from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER
 from infra.plan.pools import STARTUP_PERIOD

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Sequence
 
 DEFAULT_REGISTRY = "registry.ollama.ai/"
 DEFAULT_NAMESPACE = "library/"
@@ -37,3 +38,8 @@ def key(name: str) -> str:
     """`name` as a ConfigMap key or volume path: what Kubernetes refuses is replaced, and a hash keeps names apart."""
     safe = re.sub(r"[^A-Za-z0-9_.-]", "-", name)
     return short(safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}", 200)
+
+
+def some(names: Sequence[str]) -> str:
+    """The first six, for a sentence that must not grow with the file."""
+    return f"{', '.join(names[:6])}{', ...' if names[6:] else ''}"

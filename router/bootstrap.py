@@ -2,7 +2,7 @@
 
 from router import body, certificate, keys, origins
 from router.clusters import CONNECTION_BUFFER, beside
-from router.extension import Config, extension
+from router.extension import LOOPBACK, Config, extension, socket
 from router.loopback import listener
 from router.observing import access_logs
 from router.replies import local_replies
@@ -32,13 +32,13 @@ def bootstrap(
     """
     return {
         "node": {"id": "router", "cluster": "ollama-fleet"},
-        "admin": {"address": _socket("127.0.0.1", admin_port)},
+        "admin": {"address": socket(LOOPBACK, admin_port)},
         "static_resources": {
             "clusters": [beside(beside_port)],
             "listeners": [
                 {
                     "name": "door",
-                    "address": _socket(address, port),
+                    "address": socket(address, port),
                     # what a drain closes; the way to oneself stays open for who waits
                     "traffic_direction": "INBOUND",
                     "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
@@ -118,7 +118,3 @@ def _file(directory: str, name: str) -> Config:
         "resource_api_version": "V3",
         "path_config_source": {"path": f"{directory}/{name}", "watched_directory": {"path": directory}},
     }
-
-
-def _socket(address: str, port: int) -> Config:
-    return {"socket_address": {"address": address, "port_value": port}}

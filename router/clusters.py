@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from router import spilling, waking
-from router.extension import Config, extension, typed
+from router.extension import LOOPBACK, Config, extension, socket, typed
 from router.routing import HELD, LACKING, LAST, NOW, THROUGH, Endpoint, Order, Pool, Sleeper, Table
 from router.sites import Site, Sites
 
@@ -95,10 +95,7 @@ def clusters(
 
 def beside(port: int) -> Config:
     """The cluster of the process beside Envoy. It is there from the start and whatever the map."""
-    endpoint = {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-    cluster = _cluster(
-        BESIDE, type="STATIC", load_assignment={"cluster_name": BESIDE, "endpoints": [{"lb_endpoints": [endpoint]}]}
-    )
+    cluster = _static(BESIDE, {"endpoint": {"address": socket(LOOPBACK, port)}})
     # a thread each; more requests than that wait for one
     cluster["circuit_breakers"] = {"thresholds": [{**_room(), "max_connections": BESIDE_AT_ONCE}]}
     return {key: value for key, value in cluster.items() if key != "@type"}
@@ -119,7 +116,7 @@ def _pool(cluster_name: str, name: str, pool: Pool, certificates: str, site: Sit
         common_lb_config=_choice(),
         # Without it a pod that leaves the DNS keeps its place until a probe fails: a scale-down cut 11 streams.
         ignore_health_on_host_removal=True,
-        metadata=_said(_where([pool])),
+        metadata=_metadata(_where([pool])),
         load_assignment={
             "cluster_name": cluster_name,
             "endpoints": [{"lb_endpoints": [_endpoint(name, endpoint, site) for endpoint in pool.endpoints]}],
@@ -144,7 +141,7 @@ def _where(pools: list[Pool]) -> str:
     return f" at site {' and '.join(names)}" if all(names) else ""
 
 
-def _said(where: str) -> Config:
+def _metadata(where: str) -> Config:
     return {"filter_metadata": {"fleet": {"where": where}}}
 
 
@@ -203,23 +200,15 @@ def _spilling(name: str, behind: Config, room: int, port: int) -> Iterator[Confi
     """The pool behind a breaker that is as wide as its room, and the way there over the listener on loopback."""
     behind["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": room}]}
     yield behind
-    through = name + THROUGH
-    yield _cluster(
-        through,
-        type="STATIC",
-        common_lb_config=_choice(),
-        load_assignment={
-            "cluster_name": through,
-            "endpoints": [{"lb_endpoints": [spilling.endpoint(name, port)]}],
-        },
-        health_checks=_health_checks(),
-    )
+    # a full pool is well: what is asked for its health is the pool behind no breaker
+    host = _loopback(name + spilling.ROOM, name, port, healthy_as=name)
+    yield _static(name + THROUGH, host, common_lb_config=_choice(), health_checks=_health_checks())
 
 
 def _sleeping(name: str, woken: Config, sleeper: Sleeper, port: int) -> Iterator[Config]:
     """The way on which requests wait for a pool, and what it leads to over the listener on loopback."""
     for way, end in ((HELD, waking.TRIED), (LAST, waking.AGAIN)):
-        held = _loopback(name + way, name, name + end, port)
+        held = _static(name + way, _loopback(name + end, name, port))
         held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
         yield held
         tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP), with_token=False, where="")
@@ -227,29 +216,24 @@ def _sleeping(name: str, woken: Config, sleeper: Sleeper, port: int) -> Iterator
         tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
         yield tried
     yield woken
-    yield _loopback(name + waking.ASLEEP, name, waking.endpoint_name(name, sleeper), port)
+    yield _static(name + waking.ASLEEP, _loopback(waking.endpoint_name(name, sleeper), name, port))
     if sleeper.fallback:
-        yield _loopback(name + NOW, name, name + NOW, port)
+        yield _static(name + NOW, _loopback(name + NOW, name, port))
 
 
-def _loopback(name: str, pool: str, host: str, port: int) -> Config:
-    endpoint = {
-        "endpoint": {
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-            "hostname": host,
-        },
+def _loopback(host: str, pool: str, port: int, *, healthy_as: str | None = None) -> Config:
+    """The listener on loopback, which tells by the name of the host what is asked of the pool."""
+    checked = {} if healthy_as is None else {"health_check_config": {"hostname": healthy_as}}
+    return {
+        "endpoint": {"address": socket(LOOPBACK, port), "hostname": host, **checked},
         "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
     }
-    return _cluster(
-        name, type="STATIC", load_assignment={"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
-    )
 
 
 def _endpoint(pool: str, endpoint: Endpoint, site: Site) -> Config:
-    address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
     return {
         "endpoint": {
-            "address": address,
+            "address": socket(endpoint.host, endpoint.port),
             "hostname": endpoint.host,
             # A reverse proxy in front of a site finds its server by this name; the default is the cluster's.
             "health_check_config": {"hostname": endpoint.host},
@@ -292,13 +276,19 @@ def _order(name: str, members: tuple[str, ...], *, with_token: bool, where: str)
     """The next member takes what the one before has no healthy host for."""
     return _cluster(
         name,
-        metadata=_said(where),
+        metadata=_metadata(where),
         **({"typed_extension_protocol_options": _protocol(with_token=True)} if with_token else {}),
         lb_policy="CLUSTER_PROVIDED",
         cluster_type=extension(
             "envoy.clusters.aggregate", "extensions.clusters.aggregate.v3.ClusterConfig", clusters=list(members)
         ),
     )
+
+
+def _static(name: str, endpoint: Config, **fields: object) -> Config:
+    """A cluster of one host that is always there."""
+    hosts = {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}
+    return _cluster(name, type="STATIC", load_assignment=hosts, **fields)
 
 
 def _cluster(name: str, **fields: object) -> Config:

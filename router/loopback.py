@@ -4,7 +4,7 @@ What it answers is an upstream's answer to the door, and can be retried there; w
 """
 
 from router import spilling, waking
-from router.extension import Config, extension
+from router.extension import LOOPBACK, Config, extension, socket
 from router.replies import local_replies
 
 
@@ -29,7 +29,7 @@ def listener(port: int, *, silent: str, buffer: int) -> Config:
     )
     return {
         "name": "spill",
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "address": socket(LOOPBACK, port),
         "per_connection_buffer_limit_bytes": buffer,
         "filter_chains": [{"filters": [manager]}],
     }

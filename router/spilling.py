@@ -42,15 +42,3 @@ def host(*, silent: str) -> Config:
             }
         ],
     }
-
-
-def endpoint(pool: str, port: int) -> Config:
-    """The way to a pool as far as it has room. Its health is that of the whole pool: a full one is well."""
-    return {
-        "endpoint": {
-            "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
-            "hostname": pool + ROOM,
-            "health_check_config": {"hostname": pool},
-        },
-        "metadata": {"filter_metadata": {"fleet": {"pool": pool}}},
-    }

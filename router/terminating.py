@@ -3,7 +3,7 @@
 import json
 
 from router import certificate
-from router.extension import extension
+from router.extension import LOOPBACK, extension, socket
 
 FILE = "envoy.json"
 
@@ -31,19 +31,15 @@ def files(port: int, server_port: int, *, configuration: str, pair: str) -> dict
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": "server",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _socket("127.0.0.1", server_port)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(LOOPBACK, server_port)}}]}],
         },
     }
     bootstrap = {
         "node": {"id": "terminator", "cluster": "ollama-fleet"},
         "static_resources": {
-            "listeners": [{"name": "door", "address": _socket("0.0.0.0", port), "filter_chains": [chain]}],  # noqa: S104
+            "listeners": [{"name": "door", "address": socket("0.0.0.0", port), "filter_chains": [chain]}],  # noqa: S104
             "clusters": [cluster],
         },
     }
     resources = {"resources": [certificate.secret(pair)]}
     return {FILE: json.dumps(bootstrap, indent=1) + "\n", certificate.FILE: json.dumps(resources, indent=1) + "\n"}
-
-
-def _socket(address: str, port: int) -> dict[str, object]:
-    return {"socket_address": {"address": address, "port_value": port}}

@@ -1,7 +1,6 @@
 """`fleet manifests`: every Kubernetes object as `kubectl apply` takes it. No account."""
 
 import argparse
-import io
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from infra.plan.model import SiteCluster
 from infra.plan.naming import POOL_LABEL, ROUTER_KEYS
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
+from infra.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     from infra.recorder import Recording
@@ -99,15 +99,7 @@ def site_commands(site: str, cluster: SiteCluster) -> Iterator[str]:
 
 def render(recording: "Recording") -> str:
     """The objects as one YAML stream, in an order in which they can be applied."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.width = 120
-    stream = io.StringIO()
-    stream.writelines(f"# {line}\n" for line in charts(recording))
-    yaml.dump_all([_literal(one) for one in objects(recording)], stream)
-    return stream.getvalue()
+    return "".join(f"# {line}\n" for line in charts(recording)) + yaml_text(objects(recording))
 
 
 def objects(recording: "Recording") -> list[dict[str, Any]]:
@@ -149,14 +141,3 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _without_secrets(inner) for key, inner in value.items()}
     return [_without_secrets(inner) for inner in value] if isinstance(value, (list, tuple)) else value
-
-
-def _literal(value: Any) -> Any:
-    """Text of several lines as a block, so that scripts and maps can be read."""
-    from ruamel.yaml.scalarstring import LiteralScalarString
-
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    if isinstance(value, dict):
-        return {key: _literal(inner) for key, inner in value.items()}
-    return [_literal(inner) for inner in value] if isinstance(value, list) else value

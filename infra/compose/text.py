@@ -1,28 +1,20 @@
 """The Compose file as text: what to do first, then the file."""
 
-import io
 import ipaddress
 from collections.abc import Iterator
-from typing import Any
 
 from infra.compose.document import document
 from infra.plan.model import FleetPlan, Machine, SitePlan
 from infra.plan.site_plans import SITE_KEY
+from infra.yaml_text import yaml_text
 
 DAYS = 825
-LINE = 120
 
 
 def render(plan: FleetPlan, site: SitePlan, machine: Machine) -> str:
     """The file for one machine of a site, with the commands that make its secrets as its first comment."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.default_flow_style = False
-    yaml.width = LINE
-    stream = io.StringIO()
-    yaml.dump(_literal(document(plan, site, machine)), stream)
-    return "\n".join(f"# {line}".rstrip() for line in _first(site, machine)) + "\n" + stream.getvalue()
+    first = "".join(f"# {line}".rstrip() + "\n" for line in _first(site, machine))
+    return first + yaml_text([document(plan, site, machine)])
 
 
 def _first(site: SitePlan, machine: Machine) -> Iterator[str]:
@@ -65,14 +57,3 @@ def _alternative(host: str) -> str:
         return f"IP:{ipaddress.ip_address(host)}"
     except ValueError:
         return f"DNS:{host}"
-
-
-def _literal(value: Any) -> Any:
-    """Text of several lines as a block, so that scripts and maps can be read."""
-    from ruamel.yaml.scalarstring import LiteralScalarString
-
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    if isinstance(value, dict):
-        return {key: _literal(inner) for key, inner in value.items()}
-    return [_literal(inner) for inner in value] if isinstance(value, list) else value

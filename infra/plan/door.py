@@ -10,14 +10,15 @@ from infra.problem import Problem, warning
 
 ONLY_KEY = "everyone"
 """The key of a door whose file names none."""
-CHAT, LOAD_TEST = "chat", "loadtest"
+CHAT_KEY, LOAD_TEST_KEY = "chat", "loadtest"
 """The keys of the fleet's own clients: named in the file, they have models and limits as others have."""
 
 
 def keys(config: FleetConfig) -> tuple[str, ...]:
     """The names of the keys that exist, those of the fleet's own clients among them; none where nobody needs one."""
     router = config.router
-    own = {name for name, section in ((CHAT, config.chat), (LOAD_TEST, config.load_test)) if section is not None}
+    clients = ((CHAT_KEY, config.chat), (LOAD_TEST_KEY, config.load_test))
+    own = {name for name, section in clients if section is not None}
     return tuple(sorted({*(router.keys or [ONLY_KEY]), *own})) if router.auth == "keys" else ()
 
 

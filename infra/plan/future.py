@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel
 
 from infra.config import FleetConfig, place
+from infra.names import some
 from infra.plan.model import PoolPlan
 from infra.problem import Problem, warning
 
@@ -80,7 +81,7 @@ def _sites(config: FleetConfig) -> Iterator[Problem]:
             yield warning(
                 place("sites", name, "endpoints"),
                 "nothing is pulled or made on servers that the fleet does not run: "
-                f"{', '.join(models[:6])}{', ...' if models[6:] else ''} must be there, with the planned options",
+                f"{some(models)} must be there, with the planned options",
                 "pull them there, and set context, parallel and keep-alive there as the plan has them",
             )
         for pool in pools:

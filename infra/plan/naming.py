@@ -37,6 +37,11 @@ def pool(name: str) -> PoolNames:
     )
 
 
+def host(service: str, namespace: str) -> str:
+    """Under which name a Service is found in its cluster."""
+    return f"{service}.{namespace}.svc.cluster.local"
+
+
 def priority_class(namespace: str) -> str:
     """The priority of what every pool needs, a name of the whole cluster."""
     return f"{namespace}-router"

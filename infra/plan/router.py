@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, place
+from infra.names import some
 from infra.plan import cluster, door, facts, naming, routes
 from infra.plan.model import CONFIG_MAP_BYTES, AliasPlan, ModelPlan, PoolPlan, RouterPlan
 from infra.plan.placement import Known
@@ -65,7 +66,7 @@ def missing(models: Sequence[ModelPlan], pools: Sequence[PoolPlan]) -> Iterator[
     for path, names in sorted(by_path.items()):
         yield warning(
             place("models"),
-            f"no pool of {', '.join(names[:6])}{', ...' if names[6:] else ''} has {path}: the router answers 501",
+            f"no pool of {some(names)} has {path}: the router answers 501",
             "add a pool whose image has it; the model's other routes work",
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from infra.config import FleetConfig
 from infra.plan.model import OLLAMA_PORT, AliasPlan, ModelPlan, PoolPlan
-from infra.plan.naming import OVERRIDE
+from infra.plan.naming import OVERRIDE, host
 
 HEADER = f"# Written by `pulumi up`: edits here are overwritten. Hand edits go to the ConfigMap {OVERRIDE}.\n"
 
@@ -18,7 +18,7 @@ def address(config: FleetConfig, pool: str, *, workload: str, namespace: str) ->
         return url
     if site is not None and site.kind == "docker":
         return f"{workload}:{OLLAMA_PORT}"
-    return f"{workload}.{namespace}.svc.cluster.local:{OLLAMA_PORT}"
+    return f"{host(workload, namespace)}:{OLLAMA_PORT}"
 
 
 def render(

@@ -8,7 +8,7 @@ from itertools import combinations
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, Pool, place
 from infra.config.types import shown
-from infra.names import canonical_model
+from infra.names import canonical_model, some
 from infra.plan import capacity, cron
 from infra.plan.capacity import GIB
 from infra.plan.draft import Draft
@@ -192,7 +192,7 @@ def _asleep(name: str, entry: Pool, pool: PoolPlan, alone: Sequence[str]) -> Ite
     if entry.wake == "fallback" and alone:
         yield warning(
             place("pools", name, "wake"),
-            f"{_some(alone)} {'has' if len(alone) == 1 else 'have'} no pool behind {name}: these requests wait for it",
+            f"{some(alone)} {'has' if len(alone) == 1 else 'have'} no pool behind {name}: these requests wait for it",
             "name a further pool in the model's list, or write wake: hold",
         )
 
@@ -266,7 +266,7 @@ def _waits(pools: Mapping[str, PoolPlan], models: Sequence[ModelPlan]) -> Iterat
     for name, names in sorted(waiting.items()):
         yield warning(
             place("pools", name, "wake"),
-            f"while {name} sleeps, requests for {_some(names)} wait for it, though another pool of the route is up",
+            f"while {name} sleeps, requests for {some(names)} wait for it, though another pool of the route is up",
             "wake: fallback answers from that one at once, and wakes this one meanwhile",
         )
 
@@ -286,10 +286,6 @@ def _splits(config: FleetConfig, pools: Mapping[str, PoolPlan], models: Sequence
                     "these wait for it",
                     f"give {first.name} a minimum of one replica, or split between pools that stay up",
                 )
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:6])}{', ...' if names[6:] else ''}"
 
 
 def _minutes(seconds: int) -> str:

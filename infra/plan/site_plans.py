@@ -69,7 +69,7 @@ def _cluster(
 ) -> SiteCluster:
     door = None
     if pools and (site.url is not None or decided.config.router.site == name):
-        inside = [_inside(pool, f"{pool.names.workload}.{decided.namespace}.svc.cluster.local") for pool in pools]
+        inside = [_inside(pool, naming.host(pool.names.workload, decided.namespace)) for pool in pools]
         plain = (site.url or "").startswith("http://")
         door = _door(decided, name, inside, tls=None if plain else TLS_SECRET)
         # beyond the cluster, by whatever gives its Services an address; a token or the fleet's keys are asked for

@@ -7,6 +7,7 @@ from infra.catalogue.types import Catalogue, Gpu
 from infra.config import FleetConfig, Pool, place
 from infra.config.references import one_of
 from infra.config.types import shown
+from infra.names import some
 from infra.plan.capacity import GIB, Load
 from infra.plan.draft import Draft
 from infra.plan.model import SitePlacement
@@ -118,8 +119,7 @@ def _undescribed(config: FleetConfig, sites: Mapping[str, list[str]]) -> Iterato
         gpus = ", ".join(f"{gpu}: 1" for gpu in sorted({config.pools[name].gpu for name in names}) if gpu != "none")
         yield warning(
             place("sites", site, "nodes"),
-            "the site's machines are not described, so GPUs, driver, memory and disk of "
-            f"{', '.join(names[:6])}{', ...' if names[6:] else ''} are not checked",
+            f"the site's machines are not described, so GPUs, driver, memory and disk of {some(names)} are not checked",
             f"add nodes: {{MACHINE: {{gpus: {{{gpus}}}, memory: 64Gi, disk: 400Gi}}}} with its true figures",
         )
 

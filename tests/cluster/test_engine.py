@@ -45,7 +45,7 @@ def reference(kind: str, name: str, api: str = "v1") -> Manifest:
     return {"apiVersion": api, "kind": kind, "metadata": {"namespace": "ollama", "name": name}}
 
 
-T4, A100, L4 = (reference("Deployment", f"ollama-{pool}", "apps/v1") for pool in ("t4", "a100", "l4"))
+T4, L4 = (reference("Deployment", f"ollama-{pool}", "apps/v1") for pool in ("t4", "l4"))
 ROUTER = reference("Deployment", "ollama-router", "apps/v1")
 ROUTES = reference("ConfigMap", "ollama-routes")
 

@@ -67,13 +67,6 @@ class Ledger:
         self._injected: list[tuple[str, str, Properties]] = []
         self._answers: dict[str, Answer] = {}
 
-    def reset(self) -> None:
-        """Forget everything."""
-        with self.lock:
-            self.existing.clear()
-            self.log.clear()
-            self.__post_init__()
-
     def fail(
         self,
         verb: Verb,
