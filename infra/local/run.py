@@ -43,7 +43,7 @@ async def _run(door: Door, pools: Pools) -> None:
         for server, listening in pools.simulated:
             await stack.enter_async_context(serving(server, listening))
         stack.callback(door.close)
-        door.start(pools.routes)
+        door.start(pools.routes, pools.facts)
         if await _ready(door, stop):
             _announce(door, pools)
         while not stop.is_set():
