@@ -211,7 +211,14 @@ def _router(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterato
         yield error(
             "fleet.router.site",
             "without gke the router has no place to stand",
-            f"write router: {{site: {min(known['sites'], default='NAME')}}}, the site at which the door runs",
+            f"write router: {{site: {_doorstep(config)}}}, the site at which the door runs",
+        )
+    standing = config.sites.get(router.site or "")
+    if standing is not None and standing.kind == "endpoints" and "gke" not in known[""]:
+        yield error(
+            "fleet.router.site",
+            f"no door can stand at {router.site}: its servers are not the fleet's own",
+            "write router: {site: door}, and at sites door: {docker: {}, nodes: {MACHINE: {memory: 4Gi, disk: 20Gi}}}",
         )
     yield from _door(router)
     names = {canonical_model(name) for name in known["models"] | known["aliases"]}
@@ -223,6 +230,11 @@ def _router(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterato
                     f"there is no model {shown(model)}",
                     one_of(model, known["models"] | known["aliases"], "models and aliases"),
                 )
+
+
+def _doorstep(config: FleetConfig) -> str:
+    """A site of the file at which a door can stand."""
+    return min((name for name, site in config.sites.items() if site.kind != "endpoints"), default="NAME")
 
 
 def _door(router: Router) -> Iterator[Problem]:

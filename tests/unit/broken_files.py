@@ -1011,6 +1011,21 @@ CASES: tuple[Case, ...] = (
         "no place to stand",
         "router: {site: rig}",
     ),
+    Case(
+        "a door at endpoints",
+        {
+            "gke": DROP,
+            "budget": DROP,
+            "pools": {"lab": {"gpu": "l4", "site": "lab"}},
+            "models": {"gemma3:4b": ["lab"]},
+            "aliases": DROP,
+            "sites": {"lab": {"endpoints": ["https://a.example.com"]}},
+            "router": {"site": "lab"},
+        },
+        "fleet.router.site",
+        "no door can stand at lab",
+        "docker: {}",
+    ),
     # Google Cloud
     Case("a K80 on GKE", {"pools/k80/site": DROP}, "fleet.pools.k80.gpu", "ended the K80 on 2024-05-01", "site: NAME"),
     Case(

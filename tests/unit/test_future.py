@@ -15,8 +15,8 @@ from tests.unit.conftest import GOOD, Plan, Problems, decide
 LAB = {
     "pools": {"l4": {"gpu": "l4", "site": "lab"}},
     "models": {"llama3.1:8b": ["l4"]},
-    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}},
-    "router": {"site": "lab"},
+    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}, "door": {"docker": {}}},
+    "router": {"site": "door"},
 }
 SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
     (FleetConfig, ""): {
