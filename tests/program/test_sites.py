@@ -13,8 +13,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from components import labels
+from components.program import main as program
+from infra import stack as stacks
 from infra.__main__ import main
-from infra.recorder import RecordedResource, Recording
+from infra.recorder import RecordedResource, Recording, record, reveal
 from tests.program.programs import ROOT, run
 
 RACK: dict[str, Any] = {
@@ -72,6 +74,21 @@ def test_a_site_has_a_provider_of_its_own_that_a_line_which_is_down_does_not_sto
     for one in at_site(rack):
         if one.type.startswith("kubernetes:"):
             assert "rack-kubernetes" in str(one.provider), one.urn
+
+
+def test_the_kubeconfig_of_a_site_reaches_its_provider_alone_and_nobody_can_read_it() -> None:
+    canary = "kubeconfig-of-the-rack"
+    config = {"ollama-fleet:kubeconfigs": json.dumps({"rack": canary})}
+    recording = record(
+        program,
+        project="ollama-fleet",
+        stack="rack",
+        config={"gcp:project": "example-project", stacks.KEY: json.dumps(RACK), **config},
+        secret_keys=list(config),
+    )
+    holders = [one.name for one in recording.resources if canary in json.dumps(reveal(one.inputs), default=str)]
+    assert holders == ["rack-kubernetes"]
+    assert canary not in recording.to_json()
 
 
 def test_of_a_node_nothing_but_the_fleets_own_labels_is_touched(rack: Recording) -> None:
