@@ -122,7 +122,9 @@ def _get(url: str, source: str, headers: dict[str, str], most: int) -> bytes:
     except http.client.HTTPException as failure:
         raise RegistryError(f"the registry of {source} does not speak HTTP: {type(failure).__name__}") from None
     except (OSError, ValueError) as failure:
-        raise RegistryError(f"the registry of {source} is not reachable: {failure}") from None
+        reason = failure.reason if isinstance(failure, urllib.error.URLError) else failure
+        said = reason.strerror if isinstance(reason, OSError) else None
+        raise RegistryError(f"the registry of {source} is not reachable: {said or reason}") from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

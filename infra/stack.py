@@ -22,6 +22,10 @@ MOST_VALUES = 200_000
 MOST_DEPTH = 60
 INDENTATION = "begin the keys of one mapping in the same column, and indent with spaces"
 QUOTES = "put the text in quotes"
+NO_CERTIFICATE = (
+    "check the name, relative to the project's folder; where the site's certificate is not made yet, leave ca out "
+    "until it is: `fleet compose` and `fleet manifests --site` print the command"
+)
 NOT_YAML = (
     (r"character '\\t'", "a tab indents the line", INDENTATION),
     (r"cannot start any token", "no word begins with this character", QUOTES),
@@ -149,7 +153,7 @@ def load_yaml(path: Path) -> Any:
         ) from None
 
 
-def read_text(path: Path, remedy: str) -> str:
+def read_text(path: Path, remedy: str, missing: str = "check the name, relative to the project's folder") -> str:
     """The text of a file of ours: not one without end, and none that waits for its writer. Raises UnreadableError."""
     try:
         if not path.is_dir() and path.exists() and not path.is_file():
@@ -160,9 +164,7 @@ def read_text(path: Path, remedy: str) -> str:
             raise UnreadableError(error(path.name, f"the file has more than {MOST_BYTES >> 20} MiB", remedy))
         return content.decode("utf-8")
     except FileNotFoundError:
-        raise UnreadableError(
-            error(path.name, "there is no such file", "check the name, relative to the project's folder")
-        ) from None
+        raise UnreadableError(error(path.name, "there is no such file", missing)) from None
     except (OSError, ValueError) as failure:
         reason = failure.strerror if isinstance(failure, OSError) else "it is not UTF-8 text"
         raise UnreadableError(error(path.name, f"the file cannot be read: {reason}", "mend the file")) from None
@@ -265,7 +267,7 @@ def _with_certificates(layer: Any, folder: Path) -> Any:
     if not isinstance(sites, dict):
         return layer
     read = {
-        name: {**site, "ca": read_text(folder / site["ca"], "name a certificate in PEM form")}
+        name: {**site, "ca": read_text(folder / site["ca"], "name a certificate in PEM form", NO_CERTIFICATE)}
         for name, site in sites.items()
         if isinstance(site, dict) and isinstance(site.get("ca"), str) and site["ca"] and "\n" not in site["ca"]
     }

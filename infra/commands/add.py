@@ -14,6 +14,7 @@ from infra.plan.lock import Lock, Locked
 from infra.plan.sources import source
 from infra.problem import Problem, Severity, error, has_errors
 
+ASK_AGAIN = "mend the name, or ask again where the registry is reached (HTTPS_PROXY names a proxy)"
 HELP = "add a model to a pool: one line in the stack file, its shape, size and digest in fleet.lock.toml"
 
 
@@ -63,7 +64,7 @@ def _proposal(stack: stacks.Stack, config: FleetConfig, name: str) -> Problem:
         try:
             _, entry = _looked_up(asked)
         except registry.RegistryError as failure:
-            return error("MODEL", str(failure), "nothing was written")
+            return error("MODEL", f"{failure}; nothing was written", ASK_AGAIN)
         lock = Lock(models={**lock.models, name: entry})
     grown = config.model_copy(update={"models": {**config.models, name: Model()}})
     plan = build(grown, stack=stack.name, project=stack.project, lock=lock)
@@ -88,7 +89,7 @@ def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
         _with_line(stack, name, pool)
         found, entry = _looked_up(wanted)
     except registry.RegistryError as failure:
-        common.say(error("MODEL", str(failure), "nothing was written"))
+        common.say(error("MODEL", f"{failure}; nothing was written", ASK_AGAIN))
         return common.ERRORS
     folder = stack.path.parent
     lockfile.lay_over(folder, {name: entry})

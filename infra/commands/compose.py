@@ -63,5 +63,5 @@ def _machine(site: SitePlan, wish: str | None) -> Machine:
         return next(iter(machines.values()))
     if wish in machines:
         return machines[wish]
-    cause = f"there is no machine {shown(wish)} with pools" if wish else f"site {site.name} has several machines"
+    cause = f"there is no machine {shown(wish)} with pools" if wish else f"site {site.name} has several: name one"
     raise UnreadableError(error("--node", cause, one_of(wish or "", frozenset(machines), "machines")))

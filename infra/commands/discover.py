@@ -50,7 +50,11 @@ def _place(arguments: argparse.Namespace) -> Place:
     place = machine.look(catalogue, machine.beyond(arguments.docker) if arguments.docker else machine.here)
     if not place.machines[0].name:
         raise UnreadableError(
-            error("--docker", "the machine does not answer over ssh without a question", "ssh HOST true, and see why")
+            error(
+                "--docker",
+                "the machine does not answer over ssh without a question",
+                f"ssh {arguments.docker} true says why",
+            )
         )
     return place
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from infra.commands import common
 from infra.config.references import one_of
 from infra.config.types import shown
-from infra.plan.model import SiteCluster
+from infra.plan.model import SiteCluster, SitePlan
 from infra.plan.naming import POOL_LABEL, ROUTER_KEYS
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
@@ -61,6 +61,11 @@ def _site(arguments: argparse.Namespace) -> int:
         return common.say_errors(plan.problems)
     sites = {site.name: site.cluster for site in plan.sites if site.cluster is not None}
     if (cluster := sites.get(arguments.site)) is None:
+        kinds = {site.name: site.kind for site in plan.sites}
+        if (kind := kinds.get(arguments.site)) == "docker":
+            raise UnreadableError(
+                error("--site", f"{arguments.site} is a site of {kind}", f"fleet compose --site {arguments.site}")
+            )
         raise UnreadableError(
             error(
                 "--site",
@@ -68,20 +73,27 @@ def _site(arguments: argparse.Namespace) -> int:
                 one_of(arguments.site, frozenset(sites), "sites with kubernetes"),
             )
         )
-    first = "".join(f"# {line}".rstrip() + "\n" for line in site_commands(arguments.site, cluster))
+    first = "".join(f"# {line}".rstrip() + "\n" for line in site_commands(plan.site(arguments.site), cluster))
     common.write(first + render(recorded.of_site(stack.name, plan, plan.site(arguments.site), cluster)))
     return common.OK
 
 
-def site_commands(site: str, cluster: SiteCluster) -> Iterator[str]:
+def site_commands(site: SitePlan, cluster: SiteCluster) -> Iterator[str]:
     """What to type before and after applying a site's objects, and to take them away; labels of others stay."""
+    from infra.compose.text import certificate
+
     kubectl = f"kubectl --context {cluster.context}" if cluster.context else "kubectl"
     inside = f"{kubectl} -n {cluster.namespace}"
-    yield f"fleet manifests --site {site} | {kubectl} apply --server-side --field-manager=ollama-fleet -f -"
+    yield f"fleet manifests --site {site.name} | {kubectl} apply --server-side --field-manager=ollama-fleet -f -"
     door = cluster.door
+    if door is not None and (door.settings.tls or door.keys):
+        yield "once, in a folder that nobody else reads; a certificate and keys that are there already serve as well:"
     if door is not None and door.settings.tls:
+        if site.hosts:
+            yield certificate(site.hosts)
         yield f"{inside} create secret tls {door.settings.tls} --cert=tls.crt --key=tls.key"
     if door is not None and door.keys:
+        yield from (f"openssl rand -hex 24 > key-{key}" for key in door.keys)
         digests = " ".join(
             f"--from-literal={key}=$(tr -d '\\n' < key-{key} | sha256sum | cut -c 1-64)" for key in door.keys
         )

@@ -12,6 +12,7 @@ from infra.plan.lock import Locked
 from infra.plan.sources import source
 from infra.problem import error, has_errors
 
+AGAIN = "run fleet pin again where the registry is reached (HTTPS_PROXY names a proxy), or mend name or registry"
 HELP = "write down which digest each tag stands for today, so that all pods serve the same"
 
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             found = registry.find(wanted)
         except registry.RegistryError as failure:
-            common.say(error(f"fleet.models.{name}", str(failure), "mend it, and run fleet pin again"))
+            common.say(error(f"fleet.models.{name}", str(failure), AGAIN))
             status = common.ERRORS
             continue
         state = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             status = status if state == "unchanged" else common.ERRORS
         elif parsed.config.models[name].digest is None:
             entries[name] = pin(found, locked if state != "moved" else None)
-    if not arguments.check:
+    if entries:
         lockfile.lay_over(folder, entries)
     return status
 

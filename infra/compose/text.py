@@ -1,7 +1,8 @@
 """The Compose file as text: what to do first, then the file."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from infra.compose.document import document
 from infra.plan.model import FleetPlan, Machine, SitePlan
@@ -34,13 +35,7 @@ def commands(site: SitePlan, machine: Machine) -> list[str]:
         return [f"scp -r {main.name}:FOLDER/secrets .   # the certificate and the keys of the site"]
     lines = ["umask 022", "mkdir -p -m 0700 secrets && mkdir -p secrets/tls secrets/keys secrets/tokens"]
     if machine.tls:
-        names = ",".join(map(_alternative, site.hosts))
-        lines.append(
-            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {DAYS} "
-            f"-subj /CN={site.hosts[0]} "
-            f"-addext subjectAltName={names} -keyout secrets/tls/tls.key -out secrets/tls/tls.crt "
-            "&& chmod 0444 secrets/tls/tls.key"
-        )
+        lines.append(f"{certificate(site.hosts, 'secrets/tls/')} && chmod 0444 secrets/tls/tls.key")
     for name in dict.fromkeys(key for one in site.machines for key in one.door.keys):
         lines += [
             f"openssl rand -hex 24 > secrets/key-{name}",
@@ -50,6 +45,14 @@ def commands(site: SitePlan, machine: Machine) -> list[str]:
         own = f"cp secrets/key-{SITE_KEY} secrets/tokens/{name}"
         lines.append(own if name == site.name else f"cp FILE secrets/tokens/{name}   # the token of site {name}")
     return lines
+
+
+def certificate(hosts: Sequence[str], folder: str = "") -> str:
+    """What makes tls.key and tls.crt for a site's names in a folder."""
+    return (
+        f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days {DAYS} -subj /CN={hosts[0]} "
+        f"-addext subjectAltName={','.join(map(_alternative, hosts))} -keyout {folder}tls.key -out {folder}tls.crt"
+    )
 
 
 def _alternative(host: str) -> str:

@@ -90,7 +90,7 @@ class Scaling(Section):
     """What a pool's replicas follow."""
 
     by: Literal["inFlight", "utilization", "fixed"]
-    """What is counted; fixed: nothing, the pool keeps its minimum."""
+    """What is counted; fixed: nothing, and replicas is one number."""
     target: Count | None = None
     """Requests in flight per replica, or per cent of the request for `utilization`; default by the pool's parallel."""
     up_after: Duration = 30

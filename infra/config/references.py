@@ -211,9 +211,17 @@ def _router(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterato
         yield error(
             "fleet.router.site",
             "without gke the router has no place to stand",
-            f"write router: {{site: {min(known['sites'], default='NAME')}}}, the site at which the door runs",
+            f"write router: {{site: {_doorstep(config)}}}, the site at which the door runs",
         )
-    yield from _door(router)
+    standing = config.sites.get(router.site or "")
+    if standing is not None and standing.kind == "endpoints" and "gke" not in known[""]:
+        yield error(
+            "fleet.router.site",
+            f"no door can stand at {router.site}: its servers are not the fleet's own",
+            "write router: {site: door}, and at sites door: {docker: {}, nodes: {MACHINE: {memory: 4Gi, disk: 20Gi}}}",
+        )
+    plain = standing is not None and (standing.url or "").startswith("http://")
+    yield from _door(router, encrypted=router.tls is not None if "gke" in known[""] else not plain)
     names = {canonical_model(name) for name in known["models"] | known["aliases"]}
     for key, rule in router.keys.items():
         for model in rule.models:
@@ -225,7 +233,13 @@ def _router(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterato
                 )
 
 
-def _door(router: Router) -> Iterator[Problem]:
+def _doorstep(config: FleetConfig) -> str:
+    """A site of the file at which a door can stand."""
+    return min((name for name, site in config.sites.items() if site.kind != "endpoints"), default="NAME")
+
+
+def _door(router: Router, *, encrypted: bool) -> Iterator[Problem]:
+    """A door at a site is `encrypted` by a certificate of its own."""
     if router.auth == "none" and router.expose == "public" and not router.insecure_public_access:
         yield error(
             "fleet.router.auth",
@@ -234,11 +248,11 @@ def _door(router: Router) -> Iterator[Problem]:
         )
     if router.auth == "none" and router.keys:
         yield error("fleet.router.keys", "keys are listed and auth is none", "keep one of the two")
-    if router.expose == "public" and router.tls is None and not router.insecure_public_access:
+    if router.expose == "public" and not encrypted and not router.insecure_public_access:
         yield error(
             "fleet.router.tls",
             "a public door needs TLS: keys and prompts would cross the internet in clear",
-            "name a kubernetes.io/tls Secret in tls (cert-manager's included)",
+            "name a kubernetes.io/tls Secret in tls (cert-manager's included); at a site write url: https://HOST",
         )
     if router.insecure_public_access and router.expose != "public":
         yield error(

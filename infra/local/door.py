@@ -16,6 +16,7 @@ from infra.problem import error
 from infra.stack import UnreadableError
 from router import rules
 from router.envoy import BOOTSTRAP
+from router.facts import FILE as FACTS
 from router.maps import ROUTES
 
 ADDRESS = "127.0.0.1"
@@ -58,13 +59,14 @@ class Door:
         """The file to edit."""
         return self.folder / ROUTES
 
-    def start(self, routes: str) -> None:
+    def start(self, routes: str, facts: str = "{}") -> None:
         """Write the files and start both processes, which go when this one does."""
         for name in ("mounted", "override", "live"):
             (self.folder / name).mkdir()
         self.map.write_text(routes, encoding="utf-8")
         self._publish(routes)
         (self.folder / "mounted" / rules.FILE).write_text(self.rules, encoding="utf-8")
+        (self.folder / "mounted" / FACTS).write_text(facts, encoding="utf-8")
         (self.folder / "keys").mkdir()
         for name, key in self.keys.items():
             (self.folder / "keys" / name).write_text(hashlib.sha256(key.encode()).hexdigest(), encoding="utf-8")

@@ -27,6 +27,8 @@ ADDRESS_REMEDY = "write it like http://127.0.0.1:11434"
 ANSWER_SECONDS = 5.0
 LONGEST_LIST = 2**24
 FAMILY = "simulated"
+HERE_TOO = ("missing", "spillsAt")
+"""What facts.json says of a pool that holds of a simulated one too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Pools:
     simulated: tuple[tuple[Server, socket.socket], ...]
     routes: str
     said: tuple[str, ...]
+    facts: str = "{}"
+    """facts.json, as the router reads it beside the map."""
 
 
 def simulated(plan: FleetPlan, behaviour: Behaviour) -> Pools:
@@ -48,7 +52,15 @@ def simulated(plan: FleetPlan, behaviour: Behaviour) -> Pools:
     width = max((len(pool.name) for pool in here), default=0)
     said = (f"{pool.name:<{width}}  simulated Ollama at http://{pool.address}" for pool in here)
     text = routes.render(FleetConfig(), plan.models, plan.aliases, here, header=HEADER)
-    return Pools(simulated=tuple(servers), routes=text, said=tuple(said))
+    return Pools(simulated=tuple(servers), routes=text, said=tuple(said), facts=_facts(plan))
+
+
+def _facts(plan: FleetPlan) -> str:
+    """Of the plan's facts what is true here: these pools never sleep, and their models have digests of their own."""
+    pools = json.loads(plan.router.facts)["pools"]
+    return json.dumps(
+        {"pools": {name: {key: entry[key] for key in HERE_TOO if key in entry} for name, entry in pools.items()}}
+    )
 
 
 def running(plan: FleetPlan, url: str) -> Pools:

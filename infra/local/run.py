@@ -43,7 +43,7 @@ async def _run(door: Door, pools: Pools) -> None:
         for server, listening in pools.simulated:
             await stack.enter_async_context(serving(server, listening))
         stack.callback(door.close)
-        door.start(pools.routes)
+        door.start(pools.routes, pools.facts)
         if await _ready(door, stop):
             _announce(door, pools)
         while not stop.is_set():
@@ -94,7 +94,7 @@ def _announce(door: Door, pools: Pools) -> None:
     _say(f"status page: {door.url}{page.PATH}")
     _say("Ctrl-C stops all")
     sys.stdout.write(f"FLEET_URL={door.url}\n")
-    for name, key in door.keys.items():
+    for name, key in list(door.keys.items())[len(door.keys) == 1 :]:
         _say(f"key {name}: {key}")
     for key in list(door.keys.values())[:1]:
         sys.stdout.write(f"FLEET_API_KEY={key}\n")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from infra.catalogue.types import Availability, Catalogue, Gpu
+from infra.catalogue.types import Availability, Catalogue, Gpu, MemoryFacts
 from infra.config import Pool, place
 from infra.config.references import one_of
 from infra.config.types import shown
@@ -176,7 +176,7 @@ def memory_problem(drafted: Draft, fitting: tuple[Resident, int] | None) -> Prob
     remedies = []
     if fitting is not None and 0 < fitting[1] < fitting[0].context:
         remedies.append(f"{fitting[0].model} fits with context: {fitting[1]}")
-    if drafted.together and len(distinct) > 1:
+    if len(distinct) > 1:
         remedies.append(f"move {distinct[0].model} to another pool")
     remedies.append("use a larger GPU, or more with gpusPerReplica")
     here = place("pools", drafted.name)
@@ -186,15 +186,20 @@ def memory_problem(drafted: Draft, fitting: tuple[Resident, int] | None) -> Prob
     return warning(here, message, "; ".join(remedies))
 
 
-def turns(drafted: Draft) -> Iterator[Problem]:
+def turns(drafted: Draft, facts: MemoryFacts) -> Iterator[Problem]:
     """What it costs that models take turns."""
     distinct = [one for one in drafted.residents if one.shares is None]
-    if drafted.together or len(distinct) < 2:
+    if drafted.together or len(distinct) < 2 or drafted.memory.verdict is Verdict.TOO_LARGE:
         return
+    of_all = memory.judge(
+        drafted.residents, facts, per_device=drafted.memory.per_device, devices=drafted.memory.devices, together=True
+    )
     largest = max(one.disk for one in distinct) / 10**9
     yield warning(
         place("pools", drafted.name, "loading"),
         f"{len(distinct)} models take turns on the {drafted.gpu.title}: each turn loads up to {largest:.1f} GB anew, "
         "and its requests wait for that",
-        "loading: together keeps all of them resident, where they fit",
+        "loading: together keeps all of them resident"
+        if of_all.verdict is Verdict.FITS
+        else f"all at once need {of_all.used / GIB:.1f} GiB: move some to another pool if the wait is too long",
     )

@@ -159,7 +159,7 @@ def driver(catalogue: Catalogue, pool: Pool, gpu: Gpu) -> DriverPlan:
         )
     if wish in ("host", "container"):
         mode: Literal["host", "container"] = "host" if wish == "host" else "container"
-        return DriverPlan(mode=mode, branch=_branch(gpu.default_driver or ""), assumed=mode == "host")
+        return DriverPlan(mode=mode, branch=default_branch(gpu), assumed=mode == "host")
     exact = wish if "." in wish else None
     # Google has Ubuntu manifests for a few exact versions only; everything else goes on Container-Optimized OS
     ubuntu = exact is not None and any(exact == branch.on_ubuntu for branch in catalogue.releases.drivers.values())
@@ -172,6 +172,11 @@ def driver(catalogue: Catalogue, pool: Pool, gpu: Gpu) -> DriverPlan:
         pause_image=images["pause"],
         pinned=exact is not None,
     )
+
+
+def default_branch(gpu: Gpu) -> int | None:
+    """The driver branch that a card has where nothing else is said."""
+    return _branch(gpu.default_driver or "")
 
 
 def _branch(text: str) -> int | None:
@@ -250,7 +255,9 @@ def _check_outcome(catalogue: Catalogue, name: str, gpu: Gpu, run: Runtime, judg
         yield warning(
             place("pools", name, "image"),
             f"{run.image} is a community image, not the official one" + (f": {image.note}" if image.note else ""),
-            "a newer card runs the official image",
+            "a newer card runs the official image"
+            if gpu.default_image
+            else f"the {gpu.title} itself runs {catalogue.releases.default_image} with driver {gpu.default_driver}",
         )
     old = gpu.compute is not None and gpu.compute_capability < TURING
     verified = catalogue.releases.verified_until
@@ -290,7 +297,7 @@ def _check_driver(catalogue: Catalogue, name: str, pool: Pool, gpu: Gpu, plan: D
         yield warning(
             here,
             f"Google's installer offers no R{plan.branch} on the Container-Optimized OS of current GKE versions",
-            f"use a branch that it offers: {_offered(catalogue, gpu)}",
+            f"use a branch that it offers: {offered}" if (offered := _offered(catalogue, gpu)) else "put it at a site",
         )
     if plan.pinned and pool.driver is not None:
         yield warning(
@@ -306,4 +313,4 @@ def _offered(catalogue: Catalogue, gpu: Gpu) -> str:
         for d in catalogue.releases.drivers.values()
         if d.on_cos and (gpu.last_driver is None or d.branch <= gpu.last_driver)
     ]
-    return ", ".join(sorted(branches)) or f"none for the {gpu.title}: put it at a site"
+    return ", ".join(sorted(branches))

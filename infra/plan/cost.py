@@ -103,6 +103,7 @@ def build(
         for pool in pools
         if pool.volume_gb and (hourly := disk_hourly(catalogue, cluster.location, VOLUME_TYPE, pool.volume_gb))
     ]
+    kept = [pool.name for pool in pools if pool.scaling.windows and not pool.replicas.min]
     unpriced = [pool.name for pool in pools if pool.nodes is not None and pool.nodes.hourly is None]
     plan = CostPlan(
         region=region(cluster.location),
@@ -115,6 +116,7 @@ def build(
             "traffic and NAT data",
             "free tier, committed use and negotiated prices",
             *(("the existing cluster's own base",) if cluster.existing else ()),
+            *((f"hours that a schedule keeps {', '.join(kept)} up",) if kept else ()),
             *((f"pools without a price: {', '.join(unpriced)}",) if unpriced else ()),
             *(("machines at home",) if any(pool.site for pool in pools) else ()),
         ),
@@ -127,11 +129,11 @@ def _chat(catalogue: Catalogue, config: FleetConfig, cluster: ClusterPlan) -> It
     if config.chat is None:
         return
     prices, volume = _prices(catalogue, cluster.location), volume_gb(config.chat)
-    yield _fixed("volume of the chat", disk_hourly(catalogue, cluster.location, VOLUME_TYPE, volume))
+    yield _fixed("chat volume", disk_hourly(catalogue, cluster.location, VOLUME_TYPE, volume))
     if config.router.expose != "cluster":
-        yield _fixed("load balancer of the chat", prices.load_balancer.on_demand)
+        yield _fixed("chat load balancer", prices.load_balancer.on_demand)
     if config.router.expose == "public":
-        yield _fixed("address of the chat", prices.address.on_demand)
+        yield _fixed("chat address", prices.address.on_demand)
 
 
 def _fixed(title: str, hourly: float, maximum: float | None = None) -> CostLine:

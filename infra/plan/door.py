@@ -64,7 +64,13 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "whoever reaches the internal load balancer can use these GPUs",
             "leave auth: keys, or name sourceRanges",
         )
-    if router.expose == "internal" and router.tls is None and router.auth == "keys":
+    if config.gke is None and router.tls is not None:
+        yield warning(
+            place("router", "tls"),
+            "it names a Secret of a cluster on GKE; a door at a site has a certificate of its own",
+            "take tls out: `fleet compose` and `fleet manifests --site` say where the certificate goes",
+        )
+    if router.expose == "internal" and router.tls is None and router.auth == "keys" and config.gke is not None:
         yield warning(
             place("router", "tls"),
             "keys and prompts cross the network in clear between the clients and the internal load balancer",

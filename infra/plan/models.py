@@ -34,7 +34,14 @@ def build(inputs: Inputs, planned: Sequence[PoolPlan]) -> tuple[tuple[ModelPlan,
                 embedding=inputs.known[name].embedding,
             )
         )
-    return tuple(plans), _unpinned(plans)
+    fetched = [plan for plan in plans if any(_is_ours(inputs.config, pool) for pool in plan.route)]
+    return tuple(plans), _unpinned(fetched)
+
+
+def _is_ours(config: FleetConfig, pool: str) -> bool:
+    """Whether the fleet brings the pool's models into place."""
+    site = config.sites.get(config.pools[pool].site or "")
+    return site is None or site.kind != "endpoints"
 
 
 def _pinned(inputs: Inputs, by_name: Mapping[str, Model], name: str) -> bool:

@@ -124,7 +124,7 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     problems += checks.availability(name, pool, gpu, newer, existing=gke is not None and gke.cluster is not None)
     if judged.verdict in (Verdict.TOO_LARGE, Verdict.TIGHT):
         problems.append(checks.memory_problem(drafted, _largest_context(inputs, drafted)))
-    return drafted, [*problems, *checks.turns(drafted)]
+    return drafted, [*problems, *checks.turns(drafted, facts)]
 
 
 def loads_together(pool: Pool) -> bool:

@@ -107,6 +107,12 @@ def _keda(config: FleetConfig, pools: Sequence[PoolPlan]) -> Iterator[Problem]:
     needed = sorted(pool.name for pool in pools if pool.scaling.by_keda)
     if not needed and "keda" in config.model_fields_set:
         yield warning(place("keda"), "no pool scales by requests in flight, so KEDA is not used", "take keda out")
+    if needed and config.keda == "existing" and config.gke is not None and config.gke.cluster is None:
+        yield warning(
+            place("keda"),
+            f"{', '.join(needed)} scale by KEDA, and the cluster that the program makes has none at first",
+            "take keda out, and the program installs it",
+        )
     if needed and config.keda == "install" and config.gke is not None and config.gke.cluster is not None:
         yield warning(
             place("keda"),

@@ -85,6 +85,8 @@ def said(drafts: Mapping[str, Draft], settled: Mapping[str, Shared]) -> Iterator
     """Pools that would have another driver or image in a machine of their own."""
     for name, shared in sorted(settled.items()):
         draft = drafts[name]
+        if (shared.branch, shared.image) == (compatibility.default_branch(draft.gpu), draft.gpu.default_image):
+            continue
         other = f" with {shared.image}" if shared.image != draft.gpu.default_image else ""
         yield warning(
             place("pools", name, "driver"),

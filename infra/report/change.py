@@ -198,11 +198,7 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.after is None:
         return ["clients that ask for it get 404"]
     if model.before is None:
-        places = {name: change.after.pool(name) for name in model.after} if change.after else {}
-        home = [name for name, pool in places.items() if pool.nodes is None]
-        return ["served once it is in place, no pod restarts"] + (
-            [f"put it on {_listed(home)} yourself"] if home else []
-        )
+        return ["served once it is in place, no pod restarts", *_by_hand(change, model.after)]
     found = []
     if model.moved:
         found.append(f"route {' > '.join(model.before)} becomes {' > '.join(model.after)}")
@@ -214,6 +210,21 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.defined_anew and not model.digest:
         found.append("created anew from its definition")
     return found
+
+
+def _by_hand(change: FleetChange, pools: Sequence[str]) -> Iterator[str]:
+    """What `up` does not do for a model at these pools' sites."""
+    plan = change.after
+    if plan is None:
+        return
+    for name in dict.fromkeys(where for pool in pools if (where := plan.pool(pool).site) is not None):
+        site = plan.site(name)
+        if site.kind == "docker":
+            yield f"{name}: apply `fleet compose --site {name}` anew"
+        elif site.cluster is None:
+            yield f"{name}: pull it there yourself"
+        elif not site.cluster.applied:
+            yield f"{name}: apply `fleet manifests --site {name}` anew"
 
 
 def _short_digest(digest: str | None) -> str:

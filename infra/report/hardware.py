@@ -95,6 +95,12 @@ def driver(pool: PoolPlan) -> str:
     return f"{which} {by[plan.mode]}"
 
 
+def _driver_there(plan: FleetPlan, pool: PoolPlan) -> str:
+    """That of a server which somebody else runs is taken for what its card needs."""
+    theirs = any(site.name == pool.site and site.kind == "endpoints" for site in plan.sites)
+    return f"{driver(pool)} (assumed)" if theirs and pool.driver.assumed else driver(pool)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Software:
     """Image, driver and disk of the pools that have them in common."""
@@ -119,7 +125,7 @@ def software(plan: FleetPlan) -> tuple[Software, ...]:
             notes.append(f"Ollama {runtime.version}")
         image = f"{runtime.image} ({', '.join(notes)})" if notes else runtime.image
         works = runtime.outcome in (Outcome.WORKS, Outcome.UNKNOWN)
-        groups.setdefault((image, driver(pool), disk(pool), works), []).append(pool.name)
+        groups.setdefault((image, _driver_there(plan, pool), disk(pool), works), []).append(pool.name)
     return tuple(
         Software(pools=tuple(names), image=image, driver=which, disk=size, works=works)
         for (image, which, size, works), names in groups.items()

@@ -307,9 +307,14 @@ def test_a_registry_that_does_not_answer_stops_no_other_pin(
         "      # the first one\n", "      gone: {pools: [l4], registry: 'http://127.0.0.1:1', vram: 1Gi, disk: 1Gi}\n"
     )
     (folder / "Pulumi.dev.yaml").write_text(text)
+    assert fleet(folder, "pin") == 1
+    assert not (folder / "fleet.lock.toml").exists()
+    capsys.readouterr()
     registry.publish("me/mine:q4", weights)
     assert fleet(folder, "pin") == 1
-    assert "is not reachable" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "is not reachable: Connection refused" in told
+    assert "HTTPS_PROXY" in told
     assert "me/mine:q4" in (folder / "fleet.lock.toml").read_text()
 
 

@@ -21,8 +21,8 @@ FLEET: dict[str, Any] = {
 HOME: dict[str, Any] = {
     "pools": {"lab": {"gpu": "l4", "site": "lab"}},
     "models": {"llama3.1:8b": ["lab"]},
-    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}},
-    "router": {"site": "lab"},
+    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}, "door": {"docker": {}}},
+    "router": {"site": "door"},
 }
 FAKE = """#!{python}
 import json, os, sys

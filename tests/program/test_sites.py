@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -144,9 +145,14 @@ def test_manifests_of_a_site_are_its_objects_without_secrets_and_the_commands_ar
     assert kinds.count("Deployment") == 3
     comments = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ")]
     assert any("--server-side --field-manager=ollama-fleet" in line for line in comments)
+    made = [line for line in comments if line.startswith("openssl")]
+    assert all(any(f"> key-{key}" in line for line in made) for key in re.findall(r"< key-(\w+)", text))
+    assert any(line.endswith("-out tls.crt") for line in made) or "create secret tls" not in text
     assert any(line.endswith("label nodes rack-1 ollama-fleet/pool-cpu- ollama-fleet/pool-k80-") for line in comments)
     assert main(["manifests", "--cwd", str(tmp_path), "--site", "rock"]) == 2
     assert "did you mean rack?" in capsys.readouterr().err
+    assert main(["manifests", "--cwd", "examples", "--stack", "home", "--site", "rig"]) == 2
+    assert "fleet compose --site rig" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stack", ["home", "endpoints"])

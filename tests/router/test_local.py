@@ -120,6 +120,8 @@ def test_each_model_of_the_plan_is_answered_by_its_pool_and_an_edited_map_takes_
             assert answer.headers["x-simulated-by"].endswith(model.route[0])
     assert local.chat("assistant").pool in {"m60", "k80"}
     assert local.chat("none").status == 404
+    lacking = ask(local.port, "POST", "/v1/responses", {"model": "llama3.2:3b"}, {"x-api-key": local.key})
+    assert (lacking.status, b"the image of its pools lacks it" in lacking.body) == (501, True)
     assert ask(local.port, "GET", "/simulator", None, {"x-api-key": local.key}).status == 404
 
     text = local.map.read_text()
@@ -231,7 +233,7 @@ def test_a_server_that_has_nothing_of_the_plan_is_an_error() -> None:
 
 
 def test_a_plan_without_a_model_is_one_line_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lab = 'pools: {a: {gpu: none, site: lab}}, sites: {lab: {endpoints: ["http://10.0.0.1:1"]}}, router: {site: lab}'
+    lab = "pools: {a: {gpu: none, site: lab}}, sites: {lab: {docker: {}}}, router: {site: lab}"
     (tmp_path / "Pulumi.bare.yaml").write_text(f"config: {{ollama-fleet:fleet: {{{lab}}}}}\n")
     assert main(["local", "--stack", "bare", "--cwd", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("error  fleet.models: there is none")

@@ -133,11 +133,11 @@ def test_a_budget_is_an_error_below_the_minimum_and_a_warning_below_the_maximum(
 @pytest.mark.parametrize(
     ("router", "more"),
     [
-        ({}, {"volume of the chat"}),
-        ({"expose": "internal"}, {"volume of the chat", "load balancer of the chat"}),
+        ({}, {"chat volume"}),
+        ({"expose": "internal"}, {"chat volume", "chat load balancer"}),
         (
             {"expose": "public", "tls": "door"},
-            {"volume of the chat", "load balancer of the chat", "address of the chat"},
+            {"chat volume", "chat load balancer", "chat address"},
         ),
     ],
 )
@@ -149,10 +149,19 @@ def test_a_chat_costs_its_volume_and_is_exposed_at_a_price(
     good["chat"] = {"disk": "20Gi"}
     after = bill(plan_of, good)
     assert {line.title for line in after.lines} - {line.title for line in before.lines} == more
-    (volume,) = [line for line in after.lines if line.title == "volume of the chat"]
+    (volume,) = [line for line in after.lines if line.title == "chat volume"]
     assert after.monthly(volume.hourly.minimum) == pytest.approx(22 * 0.1, rel=0.5)
     assert after.total.minimum > before.total.minimum
 
 
 def test_the_bill_carries_the_day_of_its_oldest_price(plan_of: Plan, good: dict) -> None:
     assert bill(plan_of, good).date.isoformat() >= "2026-01-01"
+
+
+def test_hours_that_a_schedule_keeps_are_told_as_not_counted(plan_of: Plan, good: dict) -> None:
+    times = [{"from": "0 8 * * 1-5", "to": "0 18 * * 1-5"}]
+    before = bill(plan_of, good)
+    good["pools"]["t4"]["schedule"] = times
+    after = bill(plan_of, good)
+    assert set(after.not_counted) - set(before.not_counted) == {"hours that a schedule keeps t4 up"}
+    assert after.total == before.total

@@ -10,13 +10,14 @@ from pydantic import BaseModel
 from infra.config import FleetConfig, Model, Pool, Site
 from infra.config.model import Gke, Router, SiteNode
 from infra.plan.model import FleetPlan
+from infra.report.hardware import software
 from tests.unit.conftest import GOOD, Plan, Problems, decide
 
 LAB = {
     "pools": {"l4": {"gpu": "l4", "site": "lab"}},
     "models": {"llama3.1:8b": ["l4"]},
-    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}},
-    "router": {"site": "lab"},
+    "sites": {"lab": {"endpoints": ["https://ollama.example.org"]}, "door": {"docker": {}}},
+    "router": {"site": "door"},
 }
 SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
     (FleetConfig, ""): {
@@ -101,6 +102,11 @@ def test_a_plan_claims_no_check_of_what_its_fleet_does_not_have(plan_of: Plan, g
     assert {"machine", "disk", "zone list", "price list", "room at sites"} <= set(plan_of(good).checked)
     good["pools"]["m60"]["driver"] = good["pools"]["k80"]["driver"] = "R470"
     assert "drivers of the hosts at sites" not in plan_of(good).not_checked
+
+
+def test_of_servers_that_others_run_no_pin_is_asked_and_the_driver_is_an_assumption(plan_of: Plan) -> None:
+    assert not [one for one in plan_of(LAB).problems if "not pinned" in one.message]
+    assert [(one.driver, one.pools) for one in software(plan_of(LAB))] == [("R580 on the host (assumed)", ("l4",))]
 
 
 def test_an_image_at_endpoints_is_an_assumption_unless_the_file_names_it(plan_of: Plan) -> None:

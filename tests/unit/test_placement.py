@@ -96,6 +96,11 @@ def test_one_driver_is_found_for_all_cards_of_a_box(plan_of: Plan, good: dict) -
     assert {plan.pool(name).driver.branch for name in ("k80", "m60")} == {470}
     assert plan.pool("m60").runtime.image == plan.pool("k80").runtime.image == "dogkeeper886/ollama37:v2.1.0"
     assert any(one.place == "fleet.pools.m60.driver" and "R470" in one.message for one in plan.problems)
+    # the K80 has what it would have alone
+    assert not any(one.place == "fleet.pools.k80.driver" for one in plan.problems)
+    remedies = {one.place: one.remedy for one in plan.problems if "community image" in one.message}
+    assert remedies["fleet.pools.k80.image"] == "a newer card runs the official image"
+    assert remedies["fleet.pools.m60.image"] == "the M60 itself runs ollama/ollama:0.32.15 with driver R580"
     (machine,) = plan.site("rig").machines
     assert (machine.needs.least_driver, machine.needs.most_driver) == (470, 470)
     assert [(cards.title, cards.count) for cards in machine.needs.cards] == [("K80", 2), ("M60", 2)]

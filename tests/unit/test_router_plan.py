@@ -79,3 +79,17 @@ def test_a_route_that_no_pool_of_a_model_has_is_a_line_of_the_plan() -> None:
     problems = build(parsed.config, stack="test", project=None).problems
     lines = [problem.message for problem in problems if "501" in problem.message]
     assert lines == ["no pool of llama3.2:3b has /v1/responses: the router answers 501"]
+
+
+def test_a_public_door_at_a_site_needs_no_secret_of_a_cluster() -> None:
+    fleet = {
+        "pools": {"m60": {"gpu": "m60", "site": "rig"}},
+        "models": {"llama3.2:3b": ["m60"]},
+        "sites": {"rig": {"docker": {}, "nodes": {"a": {"gpus": {"m60": 2}, "memory": "32Gi", "disk": "400Gi"}}}},
+        "router": {"site": "rig", "expose": "public"},
+    }
+    parsed = parse(fleet)
+    assert parsed.config is not None
+    assert not [problem for problem in parsed.problems if problem.place == "fleet.router.tls"]
+    cloud = parse(fleet | {"gke": {"location": "us-central1-c"}})
+    assert [problem.place for problem in cloud.problems if problem.severity == "error"] == ["fleet.router.tls"]

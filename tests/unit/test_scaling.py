@@ -4,7 +4,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from infra.plan import cron
@@ -43,7 +43,11 @@ def test_keda_is_installed_where_a_pool_needs_it_and_the_file_does_not_say_that_
     plan_of: Plan, good: dict
 ) -> None:
     assert plan_of(good).keda is not None
-    assert plan_of(good | {"keda": "existing"}).keda is None
+    there = plan_of(good | {"keda": "existing"})
+    assert there.keda is None
+    assert any("has none at first" in one.message for one in there.problems)
+    existing = good | {"keda": "existing", "gke": good["gke"] | {"cluster": "shared"}}
+    assert not any(one.place == "fleet.keda" for one in plan_of(existing).problems)
     for name in ("t4", "a100"):
         good["pools"][name] |= {"replicas": "1..2", "scaling": "utilization"}
     assert plan_of(good).keda is None
@@ -176,6 +180,7 @@ def test_what_is_no_cron_time_is_refused(text: str) -> None:
 HOURS = some.tuples(some.integers(0, 23), some.integers(0, 23)).filter(lambda pair: pair[0] != pair[1])
 
 
+@settings(deadline=None)
 @given(HOURS, HOURS)
 def test_two_daily_windows_overlap_where_an_hour_lies_in_both(one: tuple[int, int], other: tuple[int, int]) -> None:
     def hours(window: tuple[int, int]) -> set[int]:

@@ -256,3 +256,4 @@ def test_the_file_of_an_authority_that_is_not_there_is_told(tmp_path: Path) -> N
     with pytest.raises(stacks.UnreadableError) as refusal:
         fleet(tmp_path, "sites: {rig: {ca: none.pem}}")
     assert "none.pem: there is no such file" in f"{refusal.value.problem.place}: {refusal.value.problem.message}"
+    assert "leave ca out until it is" in refusal.value.problem.remedy
