@@ -77,6 +77,6 @@ $(VENV)/.installed-loadtest: requirements-loadtest.txt | $(VENV)/.installed-loca
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-loadtest.txt
 	@touch $@
 
-$(VENV)/.installed-test: requirements-test.txt requirements-preflight.txt | $(VENV)/bin/python
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt --requirement requirements-preflight.txt
+$(VENV)/.installed-test: requirements-test.txt | $(VENV)/bin/python
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-local $(VENV)/.installed-loadtest

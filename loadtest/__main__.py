@@ -8,6 +8,7 @@ import locust  # isort: skip # noqa: F401
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ PASSED, BROKEN, UNABLE = 0, 1, 2
 SMOKE_SECONDS, SMOKE_USERS = 30, 10
 LIST_SECONDS = 30.0
 SHOW_SECONDS = 10.0
+MODEL = re.compile(r"[A-Za-z0-9][\w.:/-]{0,349}", re.ASCII)
 
 
 class UnableError(Exception):
@@ -84,10 +86,13 @@ def _listed(session: requests.Session, url: str) -> list[str]:
         names = [str(one["id"]) for one in answer.json()["data"]]
     except requests.exceptions.SSLError:
         raise UnableError(f"{url}: its certificate is not trusted here\n--insecure takes whatever it shows") from None
-    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError) as error:
+    except (requests.exceptions.RequestException, ValueError, KeyError, TypeError, RecursionError) as error:
         cause = getattr(error, "response", None)
         words = f"it answers {cause.status_code}" if cause is not None else "nobody answers there as a fleet does"
         raise UnableError(f"{url}: {words}\nis it the fleet's door? `make local` starts one") from None
+    if not all(MODEL.fullmatch(name) for name in names):
+        # they would become cells of tables and formulas of spreadsheets
+        raise UnableError(f"{url}: it lists a model by a name that is none\nis it the fleet's door?")
     if not names:
         raise UnableError(f"{url}: the door has no models\nadd one to the file")
     return names

@@ -1,6 +1,7 @@
 """One request of a client, and what came back: first token, tokens, end, or why there was none."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ CHUNK = 2**16
 LONGEST_CAUSE = 120
 EMBEDDING = "/api/embed"
 NONE = "(none)"
+POOL = re.compile(r"[a-z0-9-]{1,63}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,9 @@ def ask(
         with session.post(
             url + path, json=_body(path, model, prompt), stream=True, timeout=(CONNECT_SECONDS, patience)
         ) as answer:
-            status, pool = answer.status_code, answer.headers.get("x-fleet-pool", NONE)
+            status = answer.status_code
+            named = answer.headers.get("x-fleet-pool", "")
+            pool = named if POOL.fullmatch(named) else NONE
             if status == requests.codes.ok:
                 READERS[path](answer.iter_lines(CHUNK), reading)
                 cause = reading.error or ("" if reading.done else "the stream ended before its last message")
@@ -78,7 +82,8 @@ def ask(
         cause = "the stream was cut"
     except requests.exceptions.ConnectionError:
         cause = "the stream was cut" if status else "no connection, or it was closed before an answer"
-    except (requests.exceptions.RequestException, ValueError) as error:
+    except (requests.exceptions.RequestException, ValueError, AttributeError, TypeError, RecursionError) as error:
+        # JSON of another shape too: a request that raised would be missing from the figures
         cause = f"the answer cannot be read: {type(error).__name__}"
     return Outcome(
         at=at,
@@ -109,7 +114,7 @@ def _of_ollama(lines: Iterable[bytes], reading: _Reading) -> None:
             continue
         chunk = json.loads(line)
         if "error" in chunk:
-            reading.error = f"in the stream: {str(chunk['error'])[:LONGEST_CAUSE]}"
+            reading.error = f"in the stream: {_plain(chunk['error'])}"
             return
         message = chunk.get("message", {})
         _text(reading, message.get("content") or message.get("thinking"))
@@ -127,7 +132,7 @@ def _of_openai(lines: Iterable[bytes], reading: _Reading) -> None:
             return
         chunk = json.loads(data)
         if "error" in chunk:
-            reading.error = f"in the stream: {str(chunk['error'])[:LONGEST_CAUSE]}"
+            reading.error = f"in the stream: {_plain(chunk['error'])}"
             return
         for choice in chunk.get("choices", ()):
             delta = choice.get("delta", {})
@@ -158,6 +163,12 @@ def _reason(answer: requests.Response) -> str:
     try:
         said = answer.json()["error"]
         text = said.get("message", said) if isinstance(said, dict) else said
-    except (ValueError, KeyError, TypeError, requests.exceptions.RequestException):
+    except (ValueError, KeyError, TypeError, RecursionError, requests.exceptions.RequestException):
         text = answer.reason
-    return " ".join(str(text).split())[:LONGEST_CAUSE]
+    return _plain(text)
+
+
+def _plain(said: object) -> str:
+    """What a server said, on one line, short, and harmless to a terminal."""
+    text = " ".join(str(said).split())[:LONGEST_CAUSE]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

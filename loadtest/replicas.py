@@ -8,7 +8,9 @@ import requests
 from loadtest.report import Reading
 
 SECONDS = 5.0
-LINE = re.compile(r'^ollama_fleet_pool_(replicas|requests_in_flight)\{pool="([^"]+)"\} (\d+)', re.MULTILINE)
+LINE = re.compile(
+    r'^ollama_fleet_pool_(replicas|requests_in_flight)\{pool="([a-z0-9-]{1,63})"\} (\d{1,9})', re.MULTILINE
+)
 
 
 def read(url: str, at: float) -> list[Reading]:

@@ -1,6 +1,7 @@
 """What came of a run: the figures, the verdict, and both as Markdown and CSV."""
 
 import csv
+import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +155,7 @@ def _table(outcomes: Sequence[Outcome], title: str, key: Callable[[Outcome], str
     for name in sorted({key(one) for one in outcomes}):
         own = figures([one for one in outcomes if key(one) == name])
         cells = [
-            name.replace("|", "\\|"),
+            _cell(name),
             str(own.requests),
             f"{own.errors} ({_share(own.error_rate)})" if own.errors else "0",
             *map(_seconds, (own.mean, own.median, own.p95, own.first_median, own.first_p95)),
@@ -171,7 +172,12 @@ def _errors(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield "| cause | pool | requests |"
     yield "|---|---|--:|"
     for (cause, pool), count in causes.most_common():
-        yield f"| {cause.replace('|', chr(92) + '|')} | {pool} | {count} |"
+        yield f"| {_cell(cause)} | {pool} | {count} |"
+
+
+def _cell(text: str) -> str:
+    """Text of others as text: no cell, tag, link or emphasis of Markdown."""
+    return re.sub(r"([\\`*\[\]<>|])", r"\\\1", text)
 
 
 def _replicas(readings: Sequence[Reading]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What Envoy starts with: the listener of the door, its filters and limits, and where the files that change are."""
 
-from router import body, certificate, keys, origins
+from router import body, certificate, keys, origins, waking
 from router.clusters import CONNECTION_BUFFER, beside
 from router.extension import LOOPBACK, Config, extension, socket
 from router.loopback import listener
@@ -20,6 +20,9 @@ IDLE_CONNECTION = "300s"
 HEADERS_KIB = 32
 MOST_CONNECTIONS = 50_000
 """A fixed number: without one, Envoy takes connections until the machine has no file handle left for the pools."""
+
+INTERNAL = (body.MODEL_HEADER, NAME_HEADER, waking.SINCE, waking.SLEPT, waking.STILL)
+"""What only the door itself says. No client is believed one of them, and no pool sees what a client said."""
 
 
 def bootstrap(
@@ -89,7 +92,7 @@ def _http(directory: str) -> Config:
             extension(
                 "envoy.http.early_header_mutation.header_mutation",
                 "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-                mutations=[{"remove": body.MODEL_HEADER}, {"remove": NAME_HEADER}],
+                mutations=[{"remove": name} for name in INTERNAL],
             )
         ],
         local_reply_config=local_replies(),

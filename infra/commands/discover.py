@@ -11,6 +11,7 @@ from infra.discover import cluster, endpoint, machine, text
 from infra.discover.model import Place
 from infra.problem import error
 from infra.stack import UnreadableError
+from infra.visible import visible
 
 HELP = "machines, GPUs and servers that are there already, as sites and pools to paste; it only reads"
 
@@ -41,7 +42,11 @@ def _place(arguments: argparse.Namespace) -> Place:
             return endpoint.look(arguments.endpoint, ask)
         except (ValueError, OSError) as wrong:
             raise UnreadableError(
-                error("--endpoint", str(wrong), "write it like https://ollama.example.org; --ca for a CA of its own")
+                error(
+                    "--endpoint",
+                    visible(str(wrong)),
+                    "write it like https://ollama.example.org; --ca for a CA of its own",
+                )
             ) from None
     if arguments.context is not None:
         return _cluster(arguments.context)

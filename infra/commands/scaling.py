@@ -1,6 +1,7 @@
 """What `fleet pause` and `fleet resume` share: GPU pools to no pod and back, by kubectl, and nothing else touched."""
 
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,10 +12,13 @@ from infra.commands import common
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
+from infra.visible import visible
 
 PAUSED = "autoscaling.keda.sh/paused-replicas"
 """Of a ScaledObject: KEDA sets this number of replicas and leaves it there (https://keda.sh/docs/2.20, 2026-11-21)."""
 SECONDS = 60
+CLUSTER = "--output=jsonpath={.contexts[0].context.cluster}"
+CREDENTIALS = "gcloud container clusters get-credentials as `pulumi stack output commands` prints it, then again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(operation: Literal["pause", "resume"], arguments: argparse.Namespace) -> int:
     """0 when every pool follows; 1 for a plan with errors, or where a pool does not: the others were told all the
-    same."""
+    same. Raises UnreadableError, and tells nobody anything, where kubectl leads to a cluster that is not the plan's."""
     plan = common.plan_of(common.read_stack(arguments))
     if has_errors(plan.problems):
         return common.say_errors(plan.problems)
@@ -40,11 +44,13 @@ def run(operation: Literal["pause", "resume"], arguments: argparse.Namespace) ->
             error("kubectl", "it is not on PATH", "install it: https://kubernetes.io/docs/tasks/tools")
         )
     context = ["--context", arguments.context] if arguments.context else []
+    if not arguments.dry_run:
+        _is_ours([kubectl, *context], plan, named=bool(context))
     status = common.OK
     for pool in pools:
         command = [kubectl, *context, "--namespace", plan.namespace, *_told(operation, pool)]
         if arguments.dry_run:
-            common.write(" ".join(command) + "\n")
+            common.write(shlex.join(command) + "\n")
         elif not _does(command, pool):
             status = common.ERRORS
     if status == common.OK and not arguments.dry_run:
@@ -60,26 +66,49 @@ def _told(operation: Literal["pause", "resume"], pool: PoolPlan) -> Sequence[str
     return ["scale", "deployment", name, f"--replicas={0 if pausing else pool.replicas.min}"]
 
 
-def _does(command: Sequence[str], pool: PoolPlan) -> bool:
-    try:
-        done = subprocess.run(  # noqa: S603 - no shell, and names that the plan checked
-            command, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        trouble = done.stderr.strip() if done.returncode else ""
-        failed = done.returncode != 0
-    except (OSError, subprocess.TimeoutExpired) as broken:
-        failed, trouble = True, f"kubectl did not answer: {type(broken).__name__}"
-    sys.stdout.flush()
-    if failed:
-        last = trouble.splitlines()[-1] if trouble else f"kubectl ends with {done.returncode}"
-        common.say(
+def _is_ours(kubectl: Sequence[str], plan: FleetPlan, *, named: bool) -> None:
+    """Every stack calls its pools alike, so the wrong context would pause the pools of another fleet.
+
+    gcloud calls a cluster by project, location and name. Who calls it otherwise has to name the context.
+    """
+    cluster = plan.cluster
+    done = _run([*kubectl, "config", "view", "--minify", CLUSTER])
+    found = done.stdout.strip() if isinstance(done, subprocess.CompletedProcess) else ""
+    if not found:
+        trouble = "there is no such context" if named else "kubectl has no current context"
+        raise UnreadableError(error("--context", trouble, CREDENTIALS))
+    ours = f"gke_{cluster.project}_{cluster.location}_{cluster.name}" if cluster else ""
+    if found != ours and (found.startswith("gke_") or not named):
+        raise UnreadableError(
             error(
-                f"pool {pool.name}",
-                last,
-                "gcloud container clusters get-credentials as `pulumi stack output commands` prints it, then again",
+                "--context",
+                f"kubectl's leads to {visible(found)}, and stack {plan.stack} stands in {ours}",
+                f"--context NAME of that one; or {CREDENTIALS}",
             )
         )
-    return not failed
+
+
+def _does(command: Sequence[str], pool: PoolPlan) -> bool:
+    done = _run(command)
+    if isinstance(done, str):
+        trouble = f"kubectl did not answer: {done}"
+    elif done.returncode:
+        trouble = (done.stderr.strip().splitlines() or [f"kubectl ends with {done.returncode}"])[-1]
+    else:
+        return True
+    sys.stdout.flush()
+    common.say(error(f"pool {pool.name}", visible(trouble), CREDENTIALS))
+    return False
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str] | str:
+    """What came of it, or why nothing did."""
+    try:
+        return subprocess.run(  # noqa: S603 - no shell, and names that the plan checked
+            command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as broken:
+        return type(broken).__name__
 
 
 def _outcome(operation: Literal["pause", "resume"], plan: FleetPlan, pools: Sequence[PoolPlan]) -> Iterator[str]:

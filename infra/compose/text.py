@@ -2,7 +2,6 @@
 
 import ipaddress
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from infra.compose.document import document
 from infra.plan.model import FleetPlan, Machine, SitePlan

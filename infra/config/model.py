@@ -36,6 +36,7 @@ from infra.config.types import (
     MachineType,
     ModelName,
     Namespace,
+    NodeName,
     PoolName,
     Quantity,
     RegistryName,
@@ -300,7 +301,7 @@ class Site(Section):
     """Where the router reaches the site's servers."""
     ca: str | None = None
     """PEM text or the path of a file: certificates are public."""
-    nodes: dict[str, SiteNode] = {}
+    nodes: dict[NodeName, SiteNode] = {}
     """Its machines by name, and what each has."""
 
     @model_validator(mode="after")

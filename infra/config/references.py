@@ -150,7 +150,25 @@ def _one_name_each(config: FleetConfig) -> Iterator[Problem]:
             )
 
 
+def _contexts(config: FleetConfig) -> Iterator[Problem]:
+    """Two sites with one context may be two clusters: k3s calls every context `default`."""
+    same = defaultdict(list)
+    for name, site in sorted(config.sites.items()):
+        if site.kubernetes is not None and site.kubernetes.apply == "pulumi" and site.kubernetes.context is not None:
+            same[site.kubernetes.context].append(name)
+    for context, names in sorted(same.items()):
+        for name in names[1:]:
+            yield warning(
+                f"{place('sites', name)}.kubernetes.context",
+                f"site {names[0]} has the context {shown(context)} too, and in one cluster the two would take each "
+                "other's objects",
+                "make them one site; or, where each is a cluster, give each its own kubeconfig: "
+                "pulumi config set --secret --path ollama-fleet:kubeconfigs.SITE",
+            )
+
+
 def _sites(config: FleetConfig, known: Mapping[str, frozenset[str]]) -> Iterator[Problem]:
+    yield from _contexts(config)
     for name, site in config.sites.items():
         here = place("sites", name)
         unused = not any(pool.site == name for pool in config.pools.values()) and config.router.site != name

@@ -196,7 +196,9 @@ def _url(value: str) -> str:
     except ValueError:
         raise refuse("the URL cannot be read", remedy) from None
     # the map is TOML and the address stands in it: nothing that would have to be escaped there
-    plain = re.fullmatch(r"[\x21-\x7e]+", value) and not set(value) & set("\"'\\<>`{}")
+    # and commands to paste name the host
+    written = re.fullmatch(r"[A-Za-z]+://[A-Za-z0-9._:\[\]-]*/*([?#/][\x21-\x7e]*)?", value, re.ASCII)
+    plain = written is not None and not set(value) & set("\"'\\<>`{}")
     if (
         len(value) > 2000
         or parts.scheme not in ("http", "https")
@@ -301,6 +303,16 @@ SiteName = Annotated[
     Field(max_length=32),
     _sentence_with_pattern(DNS_LABEL, "a site name", "use lower-case letters, digits and -, beginning with a letter"),
 ]
+NodeName = Annotated[
+    str,
+    Field(max_length=253),
+    _sentence_with_pattern(
+        r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        "the name of a machine",
+        "name the machine as the network there does: letters, digits, - and .",
+    ),
+]
+"""It stands in commands to paste and in comments."""
 Namespace = Annotated[
     str,
     Field(max_length=40),

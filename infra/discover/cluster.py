@@ -20,7 +20,7 @@ def look(catalogue: Catalogue, context: str, nodes: str, classes: str = "") -> P
     try:
         items: list[Mapping[str, Any]] = json.loads(nodes)["items"]
         machines = tuple(_node(catalogue, item) for item in items)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, RecursionError):
         raise ValueError("it is not a list of nodes") from None
     versions = [str(item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "")) for item in items]
     plugin = any(RESOURCE in item.get("status", {}).get("capacity", {}) for item in items)
@@ -39,12 +39,12 @@ def _node(catalogue: Catalogue, item: Mapping[str, Any]) -> Found:
     metadata, status = item["metadata"], item.get("status", {})
     labels: Mapping[str, str] = metadata.get("labels") or {}
     allocatable = status.get("allocatable") or status.get("capacity") or {}
-    devices = tuple(_devices(catalogue, labels, int(status.get("capacity", {}).get(RESOURCE, 0))))
+    devices = tuple(_devices(catalogue, labels, _count(status.get("capacity", {}).get(RESOURCE, 0))))
     driver = labels.get("nvidia.com/cuda.driver-version.full") or ".".join(
         labels[key] for part in ("major", "minor", "rev") if (key := f"nvidia.com/cuda.driver.{part}") in labels
     )
     return Found(
-        name=metadata["name"],
+        name=str(metadata["name"]),
         devices=devices,
         driver=driver,
         kernel=status.get("nodeInfo", {}).get("kernelVersion", ""),
@@ -56,7 +56,7 @@ def _node(catalogue: Catalogue, item: Mapping[str, Any]) -> Found:
 
 def _devices(catalogue: Catalogue, labels: Mapping[str, str], capacity: int) -> Iterator[Device]:
     product = labels.get("nvidia.com/gpu.product")
-    count = capacity or int(labels.get("nvidia.com/gpu.count", 0))
+    count = capacity or _count(labels.get("nvidia.com/gpu.count", 0))
     if product:
         yield from [Device(gpu=by_product(catalogue, product), called=product)] * max(count, 1)
         return
@@ -93,8 +93,15 @@ def _notes(machines: tuple[Found, ...], classes: str, *, plugin: bool) -> Iterat
         yield f"runtime classes: {', '.join(sorted(classes.split()))}"
 
 
+def _count(said: object) -> int:
+    """Raises ValueError for what no node has."""
+    if not re.fullmatch(r"\d{1,4}", str(said), re.ASCII):
+        raise ValueError("it is not a number of GPUs")
+    return int(str(said))
+
+
 def _bytes(quantity: str) -> int:
-    found = re.fullmatch(r"(\d+)([KMGT]i?)?", quantity)
+    found = re.fullmatch(r"(\d{1,18})([KMGT]i?)?", quantity, re.ASCII)
     return int(found[1]) * UNITS[found[2] or ""] if found else 0
 
 

@@ -1,5 +1,6 @@
 """A running server by its own answers."""
 
+import http.client
 import json
 import ssl
 import urllib.error
@@ -18,7 +19,9 @@ Ask = Callable[[str], Any]
 def asking(token: str = "", ca: str = "") -> Ask:
     """GETs JSON from a URL. Raises OSError or ValueError."""
     context = ssl.create_default_context(cafile=ca or None)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    # an address that redirects would be given the token
+    handlers = _NoRedirect(), urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    opener = urllib.request.build_opener(*handlers)
 
     def ask(url: str) -> Any:
         headers = {"authorization": f"Bearer {token}"} if token else {}
@@ -27,6 +30,11 @@ def asking(token: str = "", ca: str = "") -> Ask:
             return json.loads(answer.read(LONGEST))
 
     return ask
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """Never."""
 
 
 def look(url: str, ask: Ask) -> Place:
@@ -43,7 +51,7 @@ def look(url: str, ask: Ask) -> Place:
         raise ValueError(f"it answers {refused.code}{needs}") from None
     except OSError as failure:
         raise ValueError(f"it cannot be reached: {getattr(failure, 'reason', failure)}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
         raise ValueError("what answers there is no Ollama") from None
     name = parts.hostname.partition(".")[0].lower()
     plain = name if name.replace("-", "a").isalnum() and name[:1].isalpha() else "endpoint"

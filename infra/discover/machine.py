@@ -54,7 +54,7 @@ def look(catalogue: Catalogue, run: Run) -> Place:
 
 def _devices(catalogue: Catalogue, run: Run) -> tuple[tuple[Device, ...], str]:
     rows = [[part.strip() for part in line.split(",", 4)] for line in run(SMI).splitlines()]
-    rows = [row for row in rows if len(row) == 5 and row[0].isdigit()]
+    rows = [row for row in rows if len(row) == 5 and re.fullmatch(r"\d{1,3}", row[0], re.ASCII)]
     if rows:
         found = [
             Device(
@@ -81,14 +81,14 @@ def _notes(run: Run, devices: tuple[Device, ...], driver: str) -> Iterator[str]:
 
 
 def _memory(text: str) -> int:
-    found = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
+    found = re.search(r"^MemTotal:\s+(\d{1,15}) kB", text, re.MULTILINE | re.ASCII)
     return int(found[1]) * KIB if found else 0
 
 
 def _disk(text: str) -> int:
     """What is free."""
     fields = text.splitlines()[-1].split() if text else []
-    return int(fields[3]) * KIB if len(fields) > 3 and fields[3].isdigit() else 0
+    return int(fields[3]) * KIB if len(fields) > 3 and re.fullmatch(r"\d{1,15}", fields[3], re.ASCII) else 0
 
 
 def _site_name(host: str) -> str:

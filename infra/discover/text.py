@@ -1,5 +1,7 @@
 """What was found, as lines of the file, and what each card can run."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,6 +14,8 @@ from infra.visible import visible
 
 GIB = 2**30
 MOST_MODELS = 12
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*", re.ASCII)
+BRANCH = re.compile(r"(\d{3})(\.\d+)*", re.ASCII)
 
 
 def render(catalogue: Catalogue, place: Place) -> str:
@@ -21,13 +25,14 @@ def render(catalogue: Catalogue, place: Place) -> str:
         lines.append(f"# {visible(_described(machine))}")
         lines += [f"#   {visible(note)}" for note in machine.notes]
     if place.kind == "endpoints":
-        lines.append(f"# Ollama {place.version}, with {', '.join(map(visible, place.models)) or 'no model'}")
+        with_models = ", ".join(map(visible, place.models)) or "no model"
+        lines.append(f"# Ollama {visible(place.version)}, with {with_models}")
     lines += ["sites:", f"  {place.name}:", *_site(place)]
     pools = _pools(place)
     lines.append("pools:" if pools else "pools: {}")
     lines += [f"  {name}: {_flow(entry)}" for name, entry in pools.items()]
     if place.kind == "endpoints" and place.models:
-        lines += ["models:", *(f'  "{visible(name)}": [{place.name}]' for name in place.models)]
+        lines += ["models:", *(f"  {_quoted(name)}: [{place.name}]" for name in place.models)]
     for name, entry in pools.items():
         lines += [f"# {visible(line)}" for line in _can_run(catalogue, place, name, entry)]
     return "\n".join(lines) + "\n"
@@ -43,7 +48,7 @@ def _described(machine: Found) -> str:
 def _site(place: Place) -> Iterator[str]:
     match place.kind:
         case "endpoints":
-            yield f'    endpoints: ["{place.url}"]'
+            yield f"    endpoints: [{_quoted(place.url)}]"
             return
         case "docker":
             yield "    docker: {}"
@@ -56,7 +61,7 @@ def _site(place: Place) -> Iterator[str]:
     yield "    nodes:"
     for machine in place.machines:
         sizes = {"memory": f"{machine.memory // GIB or 1}Gi", "disk": f"{machine.disk // GIB or 1}Gi"}
-        yield f"      {machine.name}: {_flow({'gpus': _gpus(place, machine), **sizes})}"
+        yield f"      {_flow(machine.name)}: {_flow({'gpus': _gpus(place, machine), **sizes})}"
 
 
 def _gpus(place: Place, machine: Found) -> Mapping[str, Any]:
@@ -76,8 +81,8 @@ def _pools(place: Place) -> dict[str, dict[str, Any]]:
         for gpu, count in machine.counts.items():
             entry = pools.setdefault(gpu, {"gpu": gpu, "site": place.name, "replicas": count})
             entry["replicas"] = max(entry["replicas"], count)
-            if machine.driver:
-                entry.setdefault("driver", f"R{machine.driver.partition('.')[0]}")
+            if branch := BRANCH.fullmatch(machine.driver):
+                entry.setdefault("driver", f"R{branch[1]}")
     return {name: {key: value for key, value in entry.items() if value != 1} for name, entry in sorted(pools.items())}
 
 
@@ -123,4 +128,15 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_flow(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    return str(value)
+    return _scalar(value) if isinstance(value, str) else str(value)
+
+
+def _scalar(text: str) -> str:
+    """Somebody else's word stays a word, whatever is in it."""
+    from ruamel.yaml import YAML
+
+    return text if PLAIN.fullmatch(text) and YAML(typ="safe").load(text) == text else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    return visible(json.dumps(text, ensure_ascii=False))

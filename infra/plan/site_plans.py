@@ -230,6 +230,8 @@ def _check(name: str, site: Site, pools: Sequence[PoolPlan]) -> Iterator[Problem
                     f"write {{{kinds}}} with the numbers that `nvidia-smi -L` prints there",
                 )
     used = sorted({node for pool in pools for node in _nodes(pool)})
+    for node in used:
+        yield from _one_name_each(node, [pool for pool in pools if node in _nodes(pool)])
     for node in used if len(site.nodes) > 1 else []:
         if not HOST.fullmatch(node):
             yield error(
@@ -237,3 +239,17 @@ def _check(name: str, site: Site, pools: Sequence[PoolPlan]) -> Iterator[Problem
                 f"the door at {min(site.nodes)} reaches this machine by its name, which is no host name",
                 "name the machine as the network there does",
             )
+
+
+def _one_name_each(node: str, pools: Sequence[PoolPlan]) -> Iterator[Problem]:
+    """Servers are found by their names there: replica 1 of pool t4, and a pool t4-1."""
+    taken: dict[str, str] = {}
+    for pool in pools:
+        for used in dict.fromkeys([pool.names.workload, *(server.name for server in _servers(pool, node))]):
+            owner = taken.setdefault(used, pool.name)
+            if owner != pool.name:
+                yield error(
+                    place("pools", pool.name),
+                    f"on {node} its name {used} is that of a replica of pool {owner}, whose requests it would get",
+                    "name the pool differently",
+                )

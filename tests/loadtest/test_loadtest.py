@@ -2,12 +2,17 @@
 
 import csv
 import importlib.util
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -143,6 +148,67 @@ def test_a_failure_is_told_by_its_cause(
 def test_nobody_there_is_a_cause_too() -> None:
     found = asked("http://127.0.0.1:9", "/api/chat")
     assert (found.status, found.cause) == (0, "no connection, or it was closed before an answer")
+
+
+@contextmanager
+def saying(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
+    """The address of a server that answers everything so."""
+
+    class Says(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"] or 0))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Says) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b'{"message": 1}', b'{"choices": 3}', b"[" * 100_000, b'{"embeddings"'])
+@pytest.mark.parametrize("path", [*PATHS, EMBEDDING])
+def test_an_answer_of_any_shape_is_counted(path: str, body: bytes) -> None:
+    with saying((b"data: " if path.startswith("/v1") else b"") + body + b"\n") as url:
+        assert asked(url, path).cause
+
+
+def test_what_a_server_says_plays_with_no_terminal_table_or_page() -> None:
+    said = json.dumps({"error": "\x1b[2J|\n<script>x</script>[y](http://z) \u202e"}).encode()
+    with saying(said, 500, x_fleet_pool="=1+1|<b>") as url:
+        found = asked(url, "/api/chat")
+    assert (found.pool, found.status) == ("(none)", 500)
+    assert found.cause.isprintable()
+    summary = markdown(Run(url=url, seconds=1, most_users=1, outcomes=[found]), LIMITS)
+    assert r"\|" in summary
+    assert not re.search(r"(?<!\\)[<\[]", summary)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason=LEFT_OUT)
+def test_a_name_that_is_none_becomes_no_formula_of_a_spreadsheet(tmp_path: Path) -> None:
+    with saying(json.dumps({"data": [{"id": "=HYPERLINK(1)"}]}).encode()) as url:
+        done = subprocess.run(
+            [sys.executable, "-m", "loadtest", "--url", url, "--out", str(tmp_path)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "it lists a model by a name that is none" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @given(some.lists(some.floats(0, 1e6), min_size=1), some.floats(0.01, 1.0))

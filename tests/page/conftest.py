@@ -31,9 +31,10 @@ def _left_out(remedy: str) -> None:
     pytest.skip(remedy)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
-    """Chromium, which speaks to loopback alone."""
+    """Chromium, which speaks to loopback alone. Gone with its module: Playwright keeps an event loop running in this
+    thread, and no other test of the process could run one of its own."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:

@@ -8,7 +8,9 @@ from infra.__main__ import main
 from infra.commands.scaling import PAUSED
 from tests.program.programs import ROOT
 
+OURS = "gke_example-project_us-central1-c_ollama-fleet-dev"
 KUBECTL = """#!/bin/sh
+case "$*" in *'config view'*) printf '%s' '{cluster}'; exit 0;; esac
 echo "$@" >> {log}
 case "$*" in *{broken}*) echo 'Error from server (NotFound): nothing there' >&2; exit 1;; esac
 """
@@ -34,10 +36,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str = "NOTHING") -> Path:
+def kubectl(folder: Path, monkeypatch: pytest.MonkeyPatch, broken: str = "NOTHING", cluster: str = OURS) -> Path:
     program, log = folder / "bin" / "kubectl", folder / "asked"
     program.parent.mkdir()
-    program.write_text(KUBECTL.format(log=log, broken=broken))
+    program.write_text(KUBECTL.format(log=log, broken=broken, cluster=cluster))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     return log
@@ -81,6 +83,55 @@ def test_one_pool_that_cannot_be_paused_keeps_no_other_from_it(
     assert "pool l4: Error from server (NotFound)" in said.err
     assert "get-credentials" in said.err
     assert "paused" not in said.out
+
+
+@pytest.mark.parametrize("operation", ["pause", "resume"])
+@pytest.mark.parametrize(
+    ("cluster", "context"),
+    [
+        (OURS.replace("-dev", "-prod"), []),
+        (OURS.replace("-dev", "-prod"), ["--context", "prod"]),
+        ("kind-beside", []),
+        ("", []),
+        ("", ["--context", "nowhere"]),
+    ],
+)
+def test_another_cluster_is_left_alone_though_its_pools_have_the_same_names(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    operation: str,
+    cluster: str,
+    context: list[str],
+) -> None:
+    log = kubectl(folder, monkeypatch, cluster=cluster)
+    assert main([operation, "--cwd", str(folder), *context]) == 2
+    assert not log.exists()
+    said = capsys.readouterr().err
+    assert "error  --context: " in said
+    assert not cluster or f"leads to {cluster}, and stack dev stands in {OURS}" in said
+
+
+def test_a_cluster_that_gcloud_did_not_name_is_believed_when_its_context_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = kubectl(folder, monkeypatch, cluster="ours-by-another-name")
+    assert main(["pause", "--cwd", str(folder), "--context", "ours"]) == 0
+    assert len(log.read_text().splitlines()) == 3
+
+
+def test_what_a_cluster_answers_cannot_play_with_the_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kubectl(folder, monkeypatch)
+    program = folder / "bin" / "kubectl"
+    program.write_text(
+        f"#!/bin/sh\ncase \"$*\" in *config*) printf {OURS};; *) printf 'x\\033[2Jy' >&2; exit 1;; esac\n"
+    )
+    assert main(["pause", "--cwd", str(folder)]) == 1
+    said = capsys.readouterr().err
+    assert "x\\x1b[2Jy" in said
+    assert "\x1b" not in said
 
 
 def test_a_dry_run_prints_the_commands_and_needs_no_kubectl(

@@ -255,6 +255,10 @@ def test_internal_headers_from_outside_decide_nothing(fleet: Fleet) -> None:
         "x-envoy-upstream-rq-timeout-ms": "1",
         "x-envoy-max-retries": "9",
         "x-envoy-original-path": "/api/pull",
+        "x-fleet-since": "1",
+        "x-fleet-slept": "k80",
+        "x-fleet-asleep": "yes",
+        "x-fleet-key": "root",
     }
     pool = fleet.pools["k80"]
     pool.delay = 0.2

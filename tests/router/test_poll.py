@@ -53,7 +53,7 @@ def talking(talk: Talk) -> Iterator[int]:
 def seen(port: int) -> Seen:
     poller = Poller("")
     fleet = parse(MAP.format(port))
-    poller.follow(fleet.pools)
+    poller.follow(fleet.pools, {})
     poller.round()
     poller.settle(10)
     assert not poller._busy

@@ -541,6 +541,13 @@ CASES: tuple[Case, ...] = (
         "write scheme",
     ),
     Case(
+        "a URL with a command",
+        {"sites/rig/url": "https://$(id).example.org"},
+        "fleet.sites.rig.url",
+        "not an http(s) URL",
+        "write scheme",
+    ),
+    Case(
         "a URL with a quote",
         {"sites/rig/url": 'https://rig".example'},
         "fleet.sites.rig.url",
@@ -854,12 +861,51 @@ CASES: tuple[Case, ...] = (
         {
             "sites/rig/nodes": {
                 "rig-2": {"gpus": {"m60": 2}, "memory": "64Gi", "disk": "400Gi"},
-                "the attic": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"},
+                "the_attic": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"},
             }
         },
-        'fleet.sites.rig.nodes["the attic"]',
+        "fleet.sites.rig.nodes.the_attic",
         "no host name",
         "name the machine",
+    ),
+    Case(
+        "a machine whose name ends a comment",
+        {"sites/rig/nodes": {"pc\nservices: {}": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"}}},
+        'fleet.sites.rig.nodes["..."]',
+        "is not the name of a machine",
+        "letters, digits, - and .",
+        alone=False,
+    ),
+    Case(
+        "a machine whose name is a command",
+        {"sites/rig/nodes": {"$(id)": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"}}},
+        'fleet.sites.rig.nodes["$(id)"]',
+        "is not the name of a machine",
+        "letters, digits, - and .",
+        alone=False,
+    ),
+    Case(
+        "a pool that is called like a replica of another",
+        {
+            "pools/k80/replicas": 2,
+            "pools/k80-1": {"gpu": "none", "site": "rig"},
+            "models/nomic-embed-text": ["k80-1"],
+        },
+        "fleet.pools.k80-1",
+        "its name ollama-k80-1 is that of a replica of pool k80",
+        "name the pool differently",
+    ),
+    Case(
+        "two sites with one context",
+        {
+            "sites/one": {"kubernetes": {"context": "default", "apply": "pulumi"}, "url": "https://one.example.org"},
+            "sites/two": {"kubernetes": {"context": "default", "apply": "pulumi"}, "url": "https://two.example.org"},
+        },
+        "fleet.sites.two.kubernetes.context",
+        "site one has the context 'default' too",
+        "ollama-fleet:kubeconfigs.SITE",
+        severity="warning",
+        alone=False,
     ),
     Case(
         "a machine without memory",

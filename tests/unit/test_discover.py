@@ -3,9 +3,12 @@
 The nodes here are synthetic: written by hand after the labels that NFD, GPU feature discovery, k3s and GKE document.
 """
 
+import http.client
 import json
+import threading
 import urllib.error
 from collections.abc import Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -21,6 +24,8 @@ from tests.unit.conftest import Plan
 MEMORY = "MemTotal:       65792456 kB\nMemFree: 1 kB\n"
 DISK = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/sda1 515928320 95928320 419430400 19% /\n"
 TWO_K80 = "0, GPU-1, 0x102D10DE, 470.256.02, Tesla K80\n1, GPU-2, 0x102D10DE, 470.256.02, Tesla K80\n"
+HOSTILE = 'a": {}, "b\nrouter: {insecurePublicAccess: true}\n\x1b[31m # \u2028\u202e'
+"""What ends a word of YAML, a line, or what a terminal shows as it is."""
 MIXED = TWO_K80 + "2, GPU-3, 0x13F210DE, 470.256.02, Tesla M60\n3, GPU-4, 0x13F210DE, 470.256.02, Tesla M60\n"
 
 
@@ -159,6 +164,8 @@ def test_an_endpoint_lists_its_models(catalogue: Catalogue) -> None:
         ("https://x.example", urllib.error.URLError("connection refused"), "cannot be reached: connection refused"),
         ("https://x.example", urllib.error.HTTPError("", 401, "", {}, None), "401: it asks for a token"),  # type: ignore[arg-type]
         ("https://x.example", ValueError("no JSON"), "no Ollama"),
+        ("https://x.example", RecursionError(), "no Ollama"),
+        ("https://x.example", http.client.BadStatusLine("SSH-2.0"), "no Ollama"),
     ],
 )
 def test_an_endpoint_that_is_none_is_refused_in_words(url: str, failure: Exception | None, said: str) -> None:
@@ -169,6 +176,76 @@ def test_an_endpoint_that_is_none_is_refused_in_words(url: str, failure: Excepti
     with pytest.raises(ValueError, match=said) as refused:
         endpoint.look(url, ask)
     assert "secret" not in str(refused.value)
+
+
+def test_what_a_server_says_of_itself_stays_a_word(catalogue: Catalogue) -> None:
+    answers = {"/api/version": {"version": HOSTILE}, "/api/tags": {"models": [{"name": HOSTILE}]}}
+    text = render(catalogue, endpoint.look("https://x.example.org", lambda url: answers[url.partition(".org")[2]]))
+    found = parsed(text)
+    assert set(found) == {"sites", "pools", "models"}
+    assert list(found["models"].values()) == [["x"]]
+    assert text.replace("\n", "").isprintable()
+
+
+def test_what_a_machine_says_of_itself_stays_a_word(catalogue: Catalogue) -> None:
+    cards = "0, GPU-1, 0x102D10DE, 470: {x, Tesla K80\n"
+    place = machine.look(catalogue, rig(nvidia_smi=cards, **{"uname -n": HOSTILE.replace(".", "")}))
+    text = render(catalogue, place)
+    found = parsed(text)
+    assert set(found) == {"sites", "pools"}
+    assert found["pools"] == {"k80": {"gpu": "k80", "site": place.name}}
+    assert text.replace("\n", "").isprintable()
+
+
+def test_what_a_cluster_says_of_its_nodes_stays_a_word(catalogue: Catalogue) -> None:
+    labels = {"nvidia.com/gpu.product": "Tesla-K80", "nvidia.com/cuda.driver-version.full": HOSTILE}
+    place = cluster.look(catalogue, HOSTILE, json.dumps({"items": [node(HOSTILE, labels, gpus=1)]}), HOSTILE)
+    text = render(catalogue, place)
+    found = parsed(text)
+    assert set(found) == {"sites", "pools"}
+    site = found["sites"][place.name]
+    assert (set(site), len(site["nodes"]), set(site["kubernetes"])) == (
+        {"kubernetes", "url", "nodes"}, 1, {"context", "devicePlugin"}
+    )  # fmt: skip
+    assert found["pools"] == {"k80": {"gpu": "k80", "site": place.name}}
+    assert text.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("count", ["1" * 12, "9" * 5000, "-3", "two"])
+def test_a_number_of_gpus_that_no_node_has_is_refused(catalogue: Catalogue, count: str) -> None:
+    entry = node("box", {})
+    entry["status"]["capacity"] = {"nvidia.com/gpu": count}
+    with pytest.raises(ValueError, match="number of GPUs"):
+        looked(catalogue, entry)
+
+
+def test_numbers_beyond_all_bounds_are_no_numbers(catalogue: Catalogue) -> None:
+    long = "9" * 5000
+    said = {"cat": f"MemTotal: {long} kB\n", "df": f"a b c d\n/dev/sda1 1 1 {long} 1% /\n", "nvidia_smi": f"{long},,,,"}
+    found = parsed(render(catalogue, machine.look(catalogue, rig(**said))))
+    assert found["sites"]["rig-1"]["nodes"] == {"rig-1": {"gpus": {}, "memory": "1Gi", "disk": "1Gi"}}
+
+
+def test_a_server_that_redirects_takes_the_token_nowhere() -> None:
+    asked: list[str] = []
+
+    class Redirects(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("location", "/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Redirects) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        with pytest.raises(ValueError, match="it answers 302"):
+            endpoint.look(f"http://127.0.0.1:{server.server_port}", endpoint.asking("a-token"))
+        server.shutdown()
+    assert asked == ["/api/version"]
 
 
 def test_the_command_reads_this_machine_and_says_what_cannot_be_read(capsys: pytest.CaptureFixture[str]) -> None:
