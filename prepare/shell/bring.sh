@@ -162,7 +162,7 @@ bring_copy() { # NAME SOURCE
 }
 
 # Nothing is fetched: the model was brought here by somebody else.
-verify() { # NAME DIGEST
+verify_model() { # NAME DIGEST
     locate "$1"
     in_place "$manifest" "$2" && return 0
     if in_place "$manifest" -; then
@@ -178,7 +178,7 @@ bring() { # ACTION NAME SOURCE DIGEST
     pull) bring_pull "$2" "$3" "$4" ;;
     create) bring_create "$2" "$3" "$4" ;;
     copy) bring_copy "$2" "$3" ;;
-    verify) verify "$2" "$4" ;;
+    verify) verify_model "$2" "$4" ;;
     *) why="models.tsv has the action '$1', not pull, create, copy or verify" && return "$WRONG_LIST" ;;
     esac || return $?
     [ "$brought" -gt "$bring_before" ] || return 0

@@ -121,3 +121,9 @@ def test_draining_ends_when_the_last_peer_has_gone_and_at_the_limit(stand_in: Po
         assert time.monotonic() - start > 6
         assert "drain: 1 still connected after 7 s" in limited.output
         assert "still connected" not in patient.output
+
+
+def test_no_two_functions_have_one_name() -> None:
+    """The later file would take the earlier one's place: a model that had to be verified was once not looked at."""
+    names = [name for file in SHELL.glob("*.sh") for name in re.findall(r"(?m)^(\w+)\(\)", file.read_text())]
+    assert sorted(names) == sorted(set(names))

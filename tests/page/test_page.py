@@ -170,7 +170,8 @@ def test_whatever_servers_and_files_say_is_shown_as_text(page: "Page") -> None:
 def test_a_server_that_says_hostile_things_of_itself_changes_nothing(page: "Page") -> None:
     enter(page)
     page.locator("#pools tbody tr").nth(2).wait_for()
-    assert "onerror" in rows(page, "pools")["t4"]
+    # the router hands on of a version what a version is made of; what the page does with the rest is above
+    assert "t4" in rows(page, "pools")
     assert (page.locator("main img").count(), page.title()) == (0, "ollama-fleet")
 
 
