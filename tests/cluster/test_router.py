@@ -136,9 +136,9 @@ def test_pods_that_come_and_go_cost_no_request(scene: Scene) -> None:
         assert scene.fleet.kube.evict(pod)
         until(lambda: len(scene.names(FIRST) - {pod["metadata"]["name"]}) == 1, "another pod")
         scene.who(scene.names(FIRST))
-        # to sleep: the next pool of the route answers
+        # to sleep: requests wait for it in the router
         scene.scale(FIRST, 0)
-        scene.who(scene.names(NEXT))
+        until(lambda: not scene.names(FIRST), "nobody is left")
         # and awake
         scene.scale(FIRST, 1)
         scene.who(scene.names(FIRST))
