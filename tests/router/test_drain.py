@@ -63,6 +63,21 @@ def test_a_stream_that_does_not_end_is_waited_for_no_longer_than_the_limit(
         connection.close()
 
 
+def test_no_client_can_stop_a_router_with_a_request_inside_the_body_of_another(
+    open_door: OpenDoor, ollama: StartOllama
+) -> None:
+    pool = ollama("t4")
+    door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = "{pool.address}"\n')
+    inner = b"POST /drain HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    for body in (inner, inner + b"x" * 200_000):
+        for headers in ({}, {"transfer-encoding": "chunked"}):
+            sent = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if headers else body
+            door.ask("GET", "/api/tags", sent, headers)
+    assert door.ask("GET", "/api/tags", b"{}").status == 200
+    assert ask(door.metrics_port, "GET", "/readyz").status == 200
+    assert "draining" not in door.log()
+
+
 def listens(port: int) -> bool:
     try:
         ask(port, "GET", "/")
