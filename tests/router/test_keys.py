@@ -367,7 +367,9 @@ def test_the_file_says_how_large_a_request_may_be(open_door: OpenDoor, t4: FakeO
 
 def test_only_a_named_page_may_call_from_a_browser(open_door: OpenDoor, t4: FakeOllama) -> None:
     page = "https://chat.example.org"
-    door = open_door(_map(t4), rules={"origins": [page], "keys": {"everyone": {}}}, keys={"everyone": EVERYONE})
+    # more than a regular expression may be long
+    pages = [*(f"https://chat{number}.of-a-rather-long-name.example.org:8443" for number in range(30)), page]
+    door = open_door(_map(t4), rules={"origins": pages, "keys": {"everyone": {}}}, keys={"everyone": EVERYONE})
     wish = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
     asked = door.ask("OPTIONS", "/api/chat", None, {"origin": page, **wish})
     assert (asked.status, asked.headers["access-control-allow-origin"]) == (200, page)
@@ -379,6 +381,14 @@ def test_only_a_named_page_may_call_from_a_browser(open_door: OpenDoor, t4: Fake
         assert door.ask("OPTIONS", "/api/chat", None, {"origin": other, **wish}).status in (401, 403)
         refused = chat(door, {"origin": other, **bearer(EVERYONE)}, "m")
         assert (refused.status, "access-control-allow-origin" in refused.headers) == (403, False)
+
+
+def test_any_page_may_call_where_the_file_says_so(open_door: OpenDoor, t4: FakeOllama) -> None:
+    door = open_door(_map(t4), rules={"origins": ["*"]})
+    for page in ("https://chat.example.org", "null"):
+        wish = {"origin": page, "access-control-request-method": "POST"}
+        assert door.ask("OPTIONS", "/api/chat", None, wish).status == 200
+        assert chat(door, {"origin": page}, "m").status == 200
 
 
 def test_without_named_pages_no_answer_speaks_of_origins(fleet: Fleet) -> None:
