@@ -102,9 +102,13 @@ def _key(name: str, entry: Mapping[str, Any], digests: Mapping[str, str]) -> Key
     limit = entry.get("requestsPerMinute")
     if limit is not None and not 1 <= int(limit) < 2**31:
         raise MapError([Fault(file=FILE, entry=f"keys.{name}", cause="has a limit that is none")])
+    models = entry.get("models")
+    if models is not None and not (isinstance(models, list) and models):
+        # taken for no list, it would let the key in everywhere
+        raise MapError([Fault(file=FILE, entry=f"keys.{name}", cause="has a list of models that is none or empty")])
     return Key(
         digest=digest,
-        models=tuple(map(str, entry.get("models", ()))),
+        models=tuple(map(str, models or ())),
         requests_per_minute=None if limit is None else int(limit),
     )
 

@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from infra.config.types import (
+    AllowedModels,
     Cidr,
     Count,
     Digest,
@@ -282,7 +283,7 @@ class Gke(Section):
 class ApiKey(Section):
     """What the bearer of a key may do; nothing given: everything."""
 
-    models: tuple[ModelName, ...] = ()
+    models: AllowedModels = ()
     requests_per_minute: Count | None = None
 
 

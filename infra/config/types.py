@@ -146,6 +146,15 @@ def _model_name(value: str) -> str:
     return value
 
 
+def _allowed(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise refuse(
+            "the list of models is empty, which could mean all of them or none",
+            "name the models that it may ask for; leave models out, and it may ask for all",
+        )
+    return value
+
+
 def _digest(value: str) -> str:
     digest = value.removeprefix("sha256:").lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
@@ -246,6 +255,7 @@ KeepAlive = Annotated[int, BeforeValidator(_keep_alive, json_schema_input_type=i
 """Seconds; -1 is for ever."""
 Driver = Annotated[str, BeforeValidator(_driver, json_schema_input_type=int | str)]
 ModelName = Annotated[str, AfterValidator(_model_name)]
+AllowedModels = Annotated[tuple[ModelName, ...], AfterValidator(_allowed)]
 Digest = Annotated[str, AfterValidator(_digest)]
 Url = Annotated[str, AfterValidator(_url)]
 InputValue = Annotated[str, BeforeValidator(_input, json_schema_input_type=str | int | float)]

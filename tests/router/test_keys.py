@@ -406,6 +406,13 @@ def test_whatever_the_rules_hold_they_are_read_or_refused(text: str, digests: di
             assert not [digest for digest in digests.values() if len(digest) > 20 and digest in str(refused)]
 
 
+@pytest.mark.parametrize("models", [[], "llama3.1:8b", {}, 0])
+def test_a_key_whose_list_of_models_is_none_is_refused_and_not_let_in_everywhere(models: object) -> None:
+    rules = {"auth": "keys", "clientOptions": "pass", "contexts": {}, "maxBody": 1, "origins": []}
+    with pytest.raises(MapError, match="list of models"):
+        parse(json.dumps({**rules, "keys": {"search": {"models": models}}}), {"search": "a" * 64})
+
+
 def test_rules_that_ask_for_nothing_are_what_a_fleet_without_keys_has() -> None:
     assert OPEN.keys is None
 

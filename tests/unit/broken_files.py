@@ -397,6 +397,13 @@ CASES: tuple[Case, ...] = (
         "ollama pull",
     ),
     Case(
+        "a key for no model",
+        {"router": {"keys": {"search": {"models": []}}}},
+        "fleet.router.keys.search.models",
+        "all of them or none",
+        "leave models out",
+    ),
+    Case(
         "an alias with a blank",
         {"aliases/my bot": "llama3.1:8b"},
         'fleet.aliases["my bot"]',
