@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.streams import listens
+from infra.local.ports import free_ports
 from router.extension import Config, extension
-from tests.router.door import ENVOY_OPTIONS, free_ports, stop, wait_until
+from tests.router.door import ENVOY_OPTIONS, stop, wait_until
 
 ANSWER = {"model": "m", "message": {"role": "assistant", "content": "x" * 120}, "done": True}
 LARGEST_LIST = 4 * 2**20

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from router import body, keys, origins, page, waking
 from router.clusters import BESIDE, UNKNOWN_MODEL
 from router.extension import Config, extension, typed
+from router.retrying import RETRIES, elsewhere
 from router.routing import Table
 from router.rules import Rules
 from router.web import NAME_HEADER
@@ -35,14 +36,12 @@ MOST_SILENT = f"{MOST_SILENT_SECONDS}s"
 """A stream without a byte for so long is given up. Loading a large model and reading a long prompt on an old card take
 minutes; an answer as a whole may take for ever, so there is no other limit on it."""
 
-RETRIES = 2
 RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes,retriable-headers"
 """`reset` is what made the death of one of three servers lose none of 22,186 requests; with health checks and outlier
 detection alone 20 were lost. Envoy retries only as long as nothing of an answer was passed on."""
 RETRY_STATUS = (404, 503)
 """503: a server that is full or going. 404: a replica that does not have the model yet; a model that no pool has never
 gets as far as a pool."""
-OTHER_HOSTS_TRIED = 5
 RETRY_PAUSE = {"base_interval": "0.025s", "max_interval": "0.5s"}
 
 READING = ("GET", "HEAD")
@@ -148,17 +147,9 @@ def _to_pool(table: Table, retries: int, **where: object) -> Config:
         # A reverse proxy in front of a site finds its server by this name, and an Ollama on loopback refuses others.
         "auto_host_rewrite": True,
         "retry_policy": {
-            "retry_on": RETRY_ON,
+            **elsewhere(RETRY_ON, retries),
             "retriable_status_codes": list(RETRY_STATUS),
             "retriable_headers": [{"name": waking.SLEPT, "present_match": True}],
-            "num_retries": retries,
-            "retry_host_predicate": [
-                extension(
-                    "envoy.retry_host_predicates.previous_hosts",
-                    "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-                )
-            ],
-            "host_selection_retry_max_attempts": OTHER_HOSTS_TRIED,
             # Without it every retry goes back to the first pool while that is up: 5 of 5 requests to one that was just
             # awake and still busy got its 503, though the next pool was idle.
             "retry_priority": extension(

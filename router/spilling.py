@@ -5,13 +5,11 @@ loopback in the same Envoy, behind whose breaker the pool is: from there a full 
 retried at the next pool. Ollama itself refuses nothing; it queues for a loaded model without end.
 """
 
-from router.extension import Config, extension
+from router.extension import Config
+from router.retrying import elsewhere
 
 ROOM = "~room"
 """Behind a pool's name: the pool as far as it has room."""
-
-RETRIES = 2
-"""At another replica, when one is gone. A full breaker is not retried here."""
 
 
 def host(*, silent: str) -> Config:
@@ -27,17 +25,8 @@ def host(*, silent: str) -> Config:
                     "timeout": "0s",
                     "idle_timeout": silent,
                     "auto_host_rewrite": True,
-                    "retry_policy": {
-                        "retry_on": "connect-failure,refused-stream,reset",
-                        "num_retries": RETRIES,
-                        "retry_host_predicate": [
-                            extension(
-                                "envoy.retry_host_predicates.previous_hosts",
-                                "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-                            )
-                        ],
-                        "host_selection_retry_max_attempts": 5,
-                    },
+                    # at another replica, when one is gone; a full breaker is not retried here
+                    "retry_policy": elsewhere("connect-failure,refused-stream,reset"),
                 },
             }
         ],

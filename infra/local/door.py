@@ -5,13 +5,13 @@ import http.client
 import json
 import platform
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.local.ports import free_ports
 from infra.problem import error
 from infra.stack import UnreadableError
 from router import rules
@@ -75,7 +75,7 @@ class Door:
             *("--map", f"{self.folder}/mounted", "--override", f"{self.folder}/override"),
             *("--directory", f"{self.folder}/live", "--address", ADDRESS, "--port", str(self.port)),
         ]
-        ports = dict(zip(("admin", "beside", "metrics", "spill"), _free_ports(4), strict=True))
+        ports = dict(zip(("admin", "beside", "metrics", "spill"), free_ports(4), strict=True))
         self.metrics_port = ports["metrics"]
         for name, port in ports.items():
             options += [f"--{name}-port", str(port)]
@@ -176,15 +176,6 @@ class Door:
     def _last_words(self, name: str) -> str:
         words = self._log(name).read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:].strip()
         return words.splitlines()[-1] if words else ""
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody needs to know."""
-    sockets = [socket.create_server((ADDRESS, 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def find_envoy() -> Path:

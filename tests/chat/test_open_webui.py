@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
+from infra.local.ports import free_ports
 from infra.recorder import reveal
 from loadtest.local import LocalFleet, Target
 from tests.program.programs import WATCHED, run
 from tests.router.conftest import envoy  # noqa: F401 - a fixture
-from tests.router.door import free_ports
 
 START_SECONDS = 180.0
 CALLS = json.loads((Path(__file__).parent / "calls.json").read_text())

@@ -59,9 +59,9 @@ def fleet(request: pytest.FixtureRequest, kube: Kube) -> Iterator[Fleet]:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def grown(fleet: Fleet) -> Fleet:
-    """Each stack in turn, every pool at its most replicas."""
+    """Each stack in turn, every pool at its most replicas, whatever other tests left it at."""
     for pool in fleet.pools:
         fleet.kube.scale(fleet.deployment(pool), pool.replicas.max)
     fleet.settle()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.local.ports import free_ports
 from tests.cluster.kube import Kube, until
 
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager")
@@ -144,7 +145,7 @@ def fake_nodes(folder: Path, programs: Mapping[str, Path], kube: Kube) -> Iterat
 
 
 def _start(processes: Processes, home: Path) -> Kube:
-    etcd_port, peer_port, port = _free_ports(3)
+    etcd_port, peer_port, port = free_ports(3)
     etcd, peer = f"http://127.0.0.1:{etcd_port}", f"http://127.0.0.1:{peer_port}"
     processes.start(
         "etcd",
@@ -219,14 +220,6 @@ def _kubeconfig(port: int, authority: Path, token: str) -> str:
             "users": [{"name": "test", "user": {"token": token}}],
         }
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 def _listens(port: int) -> bool:

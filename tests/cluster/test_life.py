@@ -10,7 +10,7 @@ from infra.plan.model import PoolPlan
 from tests.cluster.fleet import Fleet
 from tests.cluster.kube import Manifest, until
 from tests.cluster.readiness import addresses
-from tests.cluster.watched import is_ready, ready, there, watched
+from tests.cluster.watched import REPLICA_SETS, asked_for, is_ready, ready, watched
 from tests.engine.fleets import Edit
 
 MIRROR = "mirror.example.com"
@@ -53,13 +53,20 @@ def servers(fleet: Fleet, pool: PoolPlan) -> Sequence[Manifest]:
 
 def test_a_new_image_rolls_through_a_full_pool_one_replica_at_a_time(grown: Fleet) -> None:
     with ExitStack() as stack:
-        moments = [(pool, stack.enter_context(watched(grown.kube, grown.deployment(pool)))) for pool in grown.pools]
+        moments = [
+            (
+                pool,
+                stack.enter_context(watched(grown.kube, grown.deployment(pool))),
+                stack.enter_context(watched(grown.kube, grown.deployment(pool), REPLICA_SETS)),
+            )
+            for pool in grown.pools
+        ]
         with applied(grown, images_from(grown, MIRROR)):
             grown.settle()
             for pool in grown.pools:
                 assert images(servers(grown, pool)) == {f"{MIRROR}/{pool.runtime.image}": pool.replicas.max}
-    for pool, seen in moments:
-        assert max(there(seen)) == pool.replicas.max
+    for pool, seen, sets in moments:
+        assert max(asked_for(sets)) == pool.replicas.max
         assert min(ready(seen)) == pool.replicas.max - 1
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.ports import free_ports
 from infra.plan.model import OLLAMA_PORT
 from tests.cluster.fleet import Fleet
 from tests.cluster.kube import Kube, Manifest, until
 from tests.cluster.names import Names
 from tests.cluster.played import Played, program, resolver
 from tests.router.conftest import envoy  # noqa: F401 - a fixture
-from tests.router.door import Door, free_ports
+from tests.router.door import Door
 from tests.router.test_failover import load
 
 MODEL, FIRST, NEXT = "llama3.1:8b", "t4", "a100"

@@ -34,6 +34,13 @@ def gpu_node(machine: str) -> Manifest:
     return machines.node({"name": f"side-{machine}", "nodeLocations": ["us-central1-c"], "nodeConfig": config}, 0)
 
 
+def is_decided(pod: Manifest) -> bool:
+    """Whether the scheduler has placed it or said why not; place and condition come one after the other."""
+    conditions = pod.get("status", {}).get("conditions", [])
+    refused = any(one["type"] == "PodScheduled" and one["status"] == "False" for one in conditions)
+    return refused or "nodeName" in pod["spec"]
+
+
 @pytest.fixture
 def pods(kube: Kube) -> Iterator[Any]:
     """Applies the example beside a node of a machine: its pods as they are now."""
@@ -50,7 +57,7 @@ def pods(kube: Kube) -> Iterator[Any]:
         def found() -> list[Manifest]:
             return list(kube.list("v1", "Pod", "support"))
 
-        until(lambda: found() and found()[0].get("status", {}).get("conditions"), "the scheduler's decision")
+        until(lambda: any(map(is_decided, found())), "the scheduler's decision")
         return found()
 
     yield on

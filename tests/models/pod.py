@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -14,17 +13,12 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Any
 
+from infra.local.ports import free_ports
 from infra.plan.model import Prepared
 from prepare import definitions, scripts
 from tests.models.registry import Registry
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ class Pod:
     def __init__(self, root: Path, ollama: Path) -> None:
         self.root = root
         self.ollama = ollama
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.store = root / "models"
         self.state = root / "home" / "fleet"
         self.script = root / "shell" / "prepare.sh"

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from infra.local.ports import free_ports
 from infra.plan.model import Prepared
 from prepare import scripts
 from prepare.definitions import SHELL
-from tests.models.pod import Pod, free_port
+from tests.models.pod import Pod
 
 # It says what a case gives it to a pull, and otherwise what a server's client says.
 STAND_IN = """#!/bin/sh
@@ -101,7 +102,7 @@ def test_every_script_that_is_read_is_mounted_and_none_is_left_over() -> None:
 
 
 def test_draining_ends_when_the_last_peer_has_gone_and_at_the_limit(stand_in: Pod) -> None:
-    one, other = free_port(), free_port()
+    one, other, third = free_ports(3)
     start = time.monotonic()
     with (
         socket.create_server(("::1", one), family=socket.AF_INET6),
@@ -110,7 +111,7 @@ def test_draining_ends_when_the_last_peer_has_gone_and_at_the_limit(stand_in: Po
         socket.create_connection(("127.0.0.1", other)),
         stand_in.running("drain", "20", OLLAMA_HOST=f"0.0.0.0:{one}") as patient,
         stand_in.running("drain", "7", OLLAMA_HOST=f"0.0.0.0:{other}") as limited,
-        stand_in.running("drain", "20", OLLAMA_HOST=f"0.0.0.0:{free_port()}") as idle,
+        stand_in.running("drain", "20", OLLAMA_HOST=f"0.0.0.0:{third}") as idle,
     ):
         assert idle.process.wait(7) == 0
         assert time.monotonic() - start > 4.5

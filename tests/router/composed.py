@@ -13,7 +13,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.router.door import ROOT, free_ports, stop
+from infra.local.ports import free_ports
+from tests.router.door import ROOT, stop
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 PORTS = {"--port=": 8080, "--admin-port=": 9901, "--metrics-port=": 9902, "--beside-port=": 9903, "--spill-port=": 9904}

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from infra.local.ports import free_ports
 from router.clusters import SYSTEM_CERTIFICATES
 
 START_SECONDS = 20.0
@@ -265,18 +265,6 @@ def wait_until(true: Callable[[], bool], seconds: float = EFFECT_SECONDS, what: 
             raise AssertionError(f"waited {seconds:.0f} s in vain until {what}")
         time.sleep(0.02)
     return time.monotonic() - start
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing listens on, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def find_envoy(python: str) -> Path | None:

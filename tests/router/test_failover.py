@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from infra.local.ports import free_ports
 from tests.router.conftest import OpenDoor
-from tests.router.door import ANSWER_SECONDS, ROOT, Door, free_ports, wait_until
+from tests.router.door import ANSWER_SECONDS, ROOT, Door, wait_until
 from tests.router.fake_ollama import FakeOllama
 
 StartOllama = Callable[..., FakeOllama]
@@ -64,6 +65,21 @@ def test_a_refusal_of_one_replica_is_tried_at_the_other(open_door: OpenDoor, oll
     door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = {{urls = {urls}}}\n')
     assert Counter(door.chat("m").status for _ in range(60)) == {200: 60}
     assert full.asked
+
+
+def test_a_replica_that_refuses_costs_no_request_while_the_other_is_busy(
+    open_door: OpenDoor, ollama: StartOllama
+) -> None:
+    """The one that refuses has the fewest requests in flight, so that it is the first choice of every retry too."""
+    full = ollama("full")
+    full.status = 503
+    with killable("busy") as (_, busy):
+        urls = json.dumps([f"http://{full.address}", f"http://127.0.0.1:{busy}"])
+        door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = {{urls = {urls}}}\n')
+        with load(door, clients=8) as outcomes:
+            wait_until(lambda: outcomes.total() > REQUESTS // 3, LONGEST, "they are answered")
+    assert outcomes.keys() == {"busy"}, outcomes
+    assert len(full.asked) > REQUESTS // 10
 
 
 @pytest.mark.parametrize("status", [400, 500])

@@ -14,11 +14,12 @@ import pytest
 from infra.__main__ import main
 from infra.commands.common import plan_of
 from infra.local import door, pools
+from infra.local.ports import free_ports
 from infra.problem import has_errors
 from infra.stack import UnreadableError, read
 from router import parse
 from simulator import Asked, Behaviour, Model, Server
-from tests.router.door import Answer, ask, free_ports, wait_until
+from tests.router.door import Answer, ask, wait_until
 from tests.simulated import running
 
 ROOT = Path(__file__).parents[2]

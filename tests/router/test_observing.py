@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from infra.local.ports import free_ports
 from simulator import Behaviour, Model, Server
 from tests.router.conftest import OpenDoor
-from tests.router.door import ANSWER_SECONDS, Door, ask, free_ports, stop, wait_until
+from tests.router.door import ANSWER_SECONDS, Door, ask, stop, wait_until
 from tests.router.fake_ollama import FakeOllama
 from tests.simulated import running
 

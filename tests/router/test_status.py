@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from infra.__main__ import main
+from infra.local.ports import free_ports
 from router import page
 from router.program import program
 from tests.router.conftest import Fleet, OpenDoor
-from tests.router.door import Door, free_ports, wait_until
+from tests.router.door import Door, wait_until
 from tests.router.fake_ollama import FakeOllama
 
 StartOllama = Callable[..., FakeOllama]

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from infra.local.ports import free_ports
 from router import terminating
 from simulator import Behaviour, Model, Server
-from tests.router.door import free_ports, stop, wait_until
+from tests.router.door import stop, wait_until
 from tests.simulated import running
 
 START_SECONDS = 20.0

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from infra.local.ports import free_ports
 from tests.router.conftest import OpenDoor
-from tests.router.door import ANSWER_SECONDS, Answer, Door, ask, free_ports, wait_until
+from tests.router.door import ANSWER_SECONDS, Answer, Door, ask, wait_until
 from tests.router.fake_ollama import FakeOllama
 
 StartOllama = Callable[..., FakeOllama]
