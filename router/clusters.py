@@ -29,6 +29,11 @@ HOME_INTERVAL = "2s"
 """Of a site: a home line answers in tenths of a second, a busy one in a second, and TLS wants three such answers."""
 PROBES_UNTIL_DOWN = 2
 """One slow answer from a server that is loading a model is no death."""
+HOME_PING = {"interval": "5s", "timeout": "10s"}
+"""On each connection, where the other end speaks HTTP/2: a line that dies says nothing, and who waits on it would wait
+for minutes, and for an error."""
+HOME_KEEPALIVE = {"keepalive_time": 10, "keepalive_interval": 5, "keepalive_probes": 3}
+"""The kernel's, in seconds: for those that do not, it finds a machine that has gone while an answer is awaited."""
 
 FAILED_CONNECTIONS_UNTIL_OUT = 2
 OUT_FOR = "5s"
@@ -124,10 +129,13 @@ def _pool(cluster_name: str, name: str, pool: Pool, certificates: str, site: Sit
         health_checks=_health_checks(site, home=pool.token is not None),
         outlier_detection=_outliers(),
         per_connection_buffer_limit_bytes=CONNECTION_BUFFER,
-        typed_extension_protocol_options=_protocol(with_token=bool(site.token)),
+        typed_extension_protocol_options=_protocol(
+            with_token=bool(site.token), home=pool.token is not None and pool.tls
+        ),
     )
     if pool.token is not None:
         cluster["connect_timeout"] = HOME_TIMEOUT
+        cluster["upstream_connection_options"] = {"tcp_keepalive": HOME_KEEPALIVE}
     if pool.tls:
         cluster["transport_socket"] = _tls(
             {"inline_string": site.authority} if site.authority else {"filename": certificates}
@@ -155,9 +163,10 @@ def _choice() -> Config:
     }
 
 
-def _protocol(*, with_token: bool) -> Config:
-    """The token is that of the chosen host, attempt by attempt: an order has a chain of filters of its own,
-    not that of the pool, and what one site is sent must not reach the next."""
+def _protocol(*, with_token: bool, home: bool = False) -> Config:
+    """HTTP/1.1; at home over TLS also HTTP/2, where it is offered. The token is that of the chosen host, attempt by
+    attempt: an order has a chain of filters of its own, not that of the pool, and what one site is sent must not reach
+    the next."""
     token = {"key": "authorization", "value": "%UPSTREAM_METADATA(fleet:authorization)%"}
     mutations = [{"remove": "authorization"}, {"append": {"header": token, "append_action": OVERWRITE}}]
     filters = [
@@ -168,10 +177,15 @@ def _protocol(*, with_token: bool) -> Config:
         ),
         extension("envoy.filters.http.upstream_codec", "extensions.filters.http.upstream_codec.v3.UpstreamCodec"),
     ]
+    spoken: Config = (
+        {"auto_config": {"http_protocol_options": {}, "http2_protocol_options": {"connection_keepalive": HOME_PING}}}
+        if home
+        else {"explicit_http_config": {"http_protocol_options": {}}}
+    )
     return {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(
             "extensions.upstreams.http.v3.HttpProtocolOptions",
-            explicit_http_config={"http_protocol_options": {}},
+            **spoken,
             common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
             **({"http_filters": filters} if with_token else {}),
         )

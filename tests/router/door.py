@@ -245,9 +245,17 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def ask(port: int, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+def ask(
+    port: int,
+    method: str,
+    path: str,
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    seconds: float = ANSWER_SECONDS,
+) -> Answer:
     """One request to a port of loopback."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         connection.request(method, path, content, dict(headers or {}))

@@ -19,7 +19,7 @@ from infra.plan import build
 from infra.plan.model import FleetPlan
 from tests.router.composed import Composed, parsed
 from tests.router.conftest import OpenDoor
-from tests.router.door import Door, wait_until
+from tests.router.door import Door, ask, wait_until
 from tests.router.fake_ollama import FakeOllama
 from tests.router.relay import Mode, Relay
 
@@ -225,10 +225,11 @@ def settled(door: Door, model: str, status: int, pool: str | None = None) -> Non
     """The model is answered so, from some moment on."""
 
     def as_said() -> bool:
-        answer = door.chat(model, stream=False)
+        # more patient than a door that finds out that the line is silent
+        answer = ask(door.port, "POST", "/api/chat", {"model": model, "stream": False}, seconds=40)
         return (answer.status, answer.pool if status == 200 else None) == (status, pool)
 
-    wait_until(as_said, 25, f"{model} is answered with {status} from {pool}")
+    wait_until(as_said, 60, f"{model} is answered with {status} from {pool}")
 
 
 def test_a_chat_goes_through_the_fleets_router_over_tls_to_the_sites_door(
@@ -287,6 +288,22 @@ def test_a_line_that_fails_costs_the_sites_models_their_site_and_the_others_noth
     relay.become("open")
     settled(door, "llama3.2:3b", 200, "k80")
     settled(door, "gemma3:4b", 200, "m60")
+
+
+def test_who_waits_on_a_line_that_falls_silent_is_answered_by_the_next_pool_or_told_so(
+    open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay
+) -> None:
+    door = fleets_door(open_door, rig, relay, ollama("t4"))
+    settled(door, "llama3.2:3b", 200, "k80")
+    settled(door, "gemma3:4b", 200, "m60")
+    # each worker of the door keeps a connection then, and sends what comes next on it
+    assert {door.chat(model).status for model in ("llama3.2:3b", "gemma3:4b") for _ in range(20)} == {200}
+    relay.become("silent")
+    patient = ask(door.port, "POST", "/api/chat", {"model": "llama3.2:3b", "stream": False}, seconds=40)
+    assert (patient.status, patient.pool, patient.headers["x-fleet-attempts"]) == (200, "t4", "2")
+    alone = ask(door.port, "POST", "/api/chat", {"model": "gemma3:4b", "stream": False}, seconds=40)
+    assert alone.status in (502, 503)
+    assert "at site rig" in alone.json["error"] or "broke off" in alone.json["error"]
 
 
 def test_a_slow_line_is_no_failure(open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay) -> None:

@@ -48,6 +48,20 @@ def test_whoever_asks_a_site_brings_the_token_the_probe_and_the_poll_too(
     wait_until(lambda: [one["digest"] for one in door.ask("GET", "/api/tags").json["models"]] == ["a" * 64])
 
 
+def test_the_kernel_watches_over_who_waits_on_a_line_without_tls(open_door: OpenDoor, ollama: StartOllama) -> None:
+    kernels = Path("/proc/net/tcp")
+    if not kernels.exists():
+        pytest.skip("only Linux tells which connections it watches over")
+    site = ollama("k80")
+    door = open_door(one_site(site.address), tokens={"rig": TOKEN})
+    assert door.chat("m").status == 200
+    end = f"0100007F:{int(site.address.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in kernels.read_text().splitlines()[1:]]
+    # established, to the site; a timer of kind 2 is the keepalive's, in hundredths of a second
+    timers = [line[5].split(":") for line in lines if line[2] == end and line[3] == "01"]
+    assert any(kind == "02" and int(rest, 16) <= 1000 for kind, rest in timers), timers
+
+
 def test_the_next_pool_of_an_order_gets_its_own_token(open_door: OpenDoor, ollama: StartOllama) -> None:
     first, second = ollama("k80"), ollama("m60")
     first.status = 503
