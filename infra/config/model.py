@@ -185,7 +185,7 @@ class Pool(Section):
     hold_for: Duration | None = None
     """How long such a request waits, such as 10m."""
     hold_limit: Count | None = None
-    """How many may wait at once."""
+    """How many may wait at once, in each router pod. Left out: 200."""
     when_busy: Literal["wait", "spill"] = "wait"
     """What a request does when every replica answers as many as parallel: wait, or go to the next pool of the route."""
     runtime_class: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] | None = None
