@@ -164,6 +164,8 @@ class Pool(Section):
     """The node's boot disk on GKE."""
     storage: Literal["ephemeral", "node", "volume"] | None = None
     """Where models are kept: with the pod, on the node, or on a volume. Left out: ephemeral on GKE, node at sites."""
+    volume_size: Quantity | None = None
+    """Such as 200Gi; a volume may grow later, and never shrink. Left out: what its models need, in steps of 50G."""
     registry: RegistryName | None = None
     """host[/namespace] instead of Ollama's own; none: nothing is fetched, the models are on the volume."""
     pull_deadline: Duration = 3600

@@ -1,9 +1,11 @@
 """What the fleet costs by list price: a check of the plan, not a cap on the bill."""
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 from infra.catalogue.types import Catalogue, Fact, RegionPrices
 from infra.config import FleetConfig, place
+from infra.plan.capacity import GIB
 from infra.plan.clients import volume_gb
 from infra.plan.model import ClusterPlan, CostLine, CostPlan, Money, PoolPlan
 from infra.problem import Problem, error, warning
@@ -101,7 +103,10 @@ def build(
     lines += [
         CostLine(title=f"{pool.name} volume", pool=pool.name, hourly=Money(minimum=hourly, maximum=hourly))
         for pool in pools
-        if pool.volume_gb and (hourly := disk_hourly(catalogue, cluster.location, VOLUME_TYPE, pool.volume_gb))
+        if pool.site is None
+        and pool.volume
+        # Google's GB are GiB, and it makes whole ones
+        and (hourly := disk_hourly(catalogue, cluster.location, VOLUME_TYPE, ceil(pool.volume / GIB)))
     ]
     kept = [pool.name for pool in pools if pool.scaling.windows and not pool.replicas.min]
     unpriced = [pool.name for pool in pools if pool.nodes is not None and pool.nodes.hourly is None]

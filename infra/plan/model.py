@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from infra.config.model import Replicas, Router
+from infra.config.types import quantity
 from infra.problem import Problem
 
 OLLAMA_PORT = 11434
@@ -312,8 +313,8 @@ class PoolPlan:
     storage: Literal["ephemeral", "node", "volume"]
     leave_together: int
     """How many replicas a drain may take at once: those of one machine, since elsewhere there is no room for them."""
-    volume_gb: int
-    """Of the pool's volume; 0 without one."""
+    volume: int
+    """Bytes of the pool's volume; 0 without one."""
     gpu_proof: Literal["none", "start", "always"]
     """Whether a pod has to prove that its models run on the GPU: never, before it is ready, and then all the time."""
     context: int
@@ -353,6 +354,11 @@ class PoolPlan:
     def sleeps(self) -> bool:
         """Whether it may have no pod and no node."""
         return self.replicas.min == 0
+
+    @property
+    def volume_request(self) -> str:
+        """What its volume is claimed with, as Kubernetes writes it: `50G`."""
+        return quantity(self.volume)
 
     @property
     def takes_turns(self) -> bool:

@@ -23,7 +23,7 @@ from infra.visible import visible
 ABSENT = "-"
 LONGEST = 120
 """Characters of a value; a longer one is cut, and says so."""
-BYTES = {"disk", "vram", "memory", "maxBody"}
+BYTES = {"disk", "vram", "memory", "maxBody", "volumeSize"}
 SECONDS = {"pullDeadline", "drainLimit", "holdFor", "upAfter", "downAfter"}
 DOES = {Action.CREATE: "new", Action.UPDATE: "in place", Action.REPLACE: "replaced", Action.DELETE: "removed"}
 NOT_CHECKED = (

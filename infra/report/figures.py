@@ -65,7 +65,7 @@ def storage(plan: FleetPlan) -> str:
     """What losing a pod downloads again, and what a volume keeps; empty where neither is decided here."""
     own = [pool for pool in plan.pools if pool.site is None and pool.model_storage]
     lost = [f"{pool.name} {ollama_size(pool.model_storage)}" for pool in own if pool.storage == "ephemeral"]
-    kept = [f"{pool.name} on {pool.volume_gb} GB" for pool in own if pool.volume_gb]
+    kept = [f"{pool.name} on {pool.volume_request}" for pool in own if pool.volume]
     parts = [f"a new pod downloads {', '.join(lost)}"] if lost else []
     return "; ".join([*parts, *([f"a volume keeps {', '.join(kept)}"] if kept else [])])
 

@@ -35,6 +35,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
+from math import ceil
 from typing import Any
 
 from pydantic import BaseModel
@@ -65,6 +66,7 @@ UNITS = {
     ("PoolPlan", "companion_memory"): "companionMemoryBytes",
     ("PoolPlan", "companion_memory_limit"): "companionMemoryLimitBytes",
     ("PoolPlan", "model_storage"): "modelStorageBytes",
+    ("PoolPlan", "volume"): "volumeBytes",
     ("PoolPlan", "pull_deadline"): "pullDeadlineSeconds",
     ("PoolPlan", "drain_limit"): "drainLimitSeconds",
     ("ScalingPlan", "up_after"): "upAfterSeconds",
@@ -147,7 +149,7 @@ def _driver(driver: DriverPlan) -> dict[str, Any]:
 
 
 def _pool(pool: PoolPlan) -> dict[str, Any]:
-    return {"sleeps": pool.sleeps}
+    return {"sleeps": pool.sleeps, "volumeGb": ceil(pool.volume / 10**9)}
 
 
 DERIVED: dict[type, Callable[[Any], dict[str, Any]]] = {
