@@ -238,6 +238,19 @@ class WindowPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptPlan:
+    """What schedules keep up beyond the pool's minimum."""
+
+    replicas: int
+    hours: float
+    """Of a month, in which they keep just as many."""
+    machines: int
+    """More than at the minimum of replicas."""
+    monthly: float | None
+    """USD of these machines in these hours; None without a price."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SleepPlan:
     """How a pool without a pod comes back, and what that costs."""
 
@@ -256,6 +269,8 @@ class SleepPlan:
     """USD of such a wake; None without a price."""
     saved_hourly: float | None
     """USD per hour asleep."""
+    hours: float
+    """Of a month, in which no schedule keeps it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +283,8 @@ class ScalingPlan:
     up_after: int
     down_after: int
     windows: tuple[WindowPlan, ...]
+    kept: tuple[KeptPlan, ...]
+    """By these windows, the most replicas first."""
     sleep: SleepPlan | None
 
     @property
@@ -581,7 +598,8 @@ class SitePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Money:
-    """USD per hour at the minimum and at the maximum of replicas."""
+    """USD per hour at the minimum and at the maximum of replicas. The minimum is the mean of a month: it includes the
+    hours in which schedules keep more replicas up."""
 
     minimum: float
     maximum: float

@@ -93,6 +93,20 @@ def _followed(pool: PoolPlan) -> str:
     return f"{load}, one more a minute after {up}, fewer after {down}{windows}"
 
 
+def scheduled(plan: FleetPlan) -> str:
+    """What schedules keep up, for how long and for how much; empty where none does."""
+    return "; ".join(f"{pool.name} {kept(pool)}" for pool in plan.pools if pool.scaling.kept)
+
+
+def kept(pool: PoolPlan) -> str:
+    """`1 replica for 217 hours of a month, at least $120`; `nothing` without a schedule."""
+    levels = pool.scaling.kept
+    parts = [f"{one.replicas} replica{'s' * (one.replicas != 1)} for {one.hours:.4g}" for one in levels]
+    money = [one.monthly for one in levels if one.monthly is not None]
+    costs = f", at least ${sum(money):,.0f}" if len(money) == len(levels) else ""
+    return f"{', '.join(parts)} hours of a month{costs}" if levels else "nothing"
+
+
 def sleeping(plan: FleetPlan) -> str:
     """What each pool saves asleep, what a wake costs, how long a request waits; empty where none sleeps."""
     parts = []
@@ -101,7 +115,7 @@ def sleeping(plan: FleetPlan) -> str:
             continue
         money = ""
         if sleep.saved_hourly is not None and sleep.wake_cost is not None and plan.cost is not None:
-            money = f"saves ${plan.cost.monthly(sleep.saved_hourly):,.0f} a month, ${sleep.wake_cost:,.2f} a wake, "
+            money = f"saves ${sleep.saved_hourly * sleep.hours:,.0f} a month, ${sleep.wake_cost:,.2f} a wake, "
         waits = (
             "the next pool answers meanwhile"
             if sleep.wake == "fallback"

@@ -284,6 +284,24 @@ def test_a_volume_of_another_size_is_a_risk_where_kubernetes_refuses_it() -> Non
     assert "goes from 200Gi to 100Gi" in named.message
 
 
+def test_a_schedule_is_told_with_its_hours_and_its_money() -> None:
+    workdays = {"from": "0 8 * * 1-5", "to": "0 18 * * 1-5"}
+    office = {**GOOD, "pools": {**GOOD["pools"], "t4": {**GOOD["pools"]["t4"], "schedule": [workdays]}}}
+    said = "its schedule keeps 1 replica for 217.3 hours of a month, at least $120"
+
+    def told(old: Any, new: Any) -> tuple[str, str]:
+        change = change_of(old, new)
+        (row,) = [one for one in words.rows(change) if one.key == "pools.t4.schedule"]
+        return next(one for one in words.verdict(change) if "minimum" in one), row.effect
+
+    # NAT is paid for by the machine
+    assert told(GOOD, office) == ("+$121 at minimum", f"no pod restarts; {said}")
+    assert told(office, GOOD) == (
+        "-$121 at minimum",
+        f"no pod restarts; its schedule keeps nothing (before: {said.removeprefix('its schedule keeps ')})",
+    )
+
+
 def test_what_closes_a_door_or_asks_for_less_is_no_risk() -> None:
     wide = {**GOOD, "router": {**GOOD["router"], "expose": "internal"}}
     assert change_of(wide, GOOD).risks == ()
