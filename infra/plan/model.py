@@ -99,6 +99,17 @@ class GpuMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a container asks for, and what it may take: millicores and bytes."""
+
+    cpu: int = 0
+    memory: int = 0
+    """0: it asks for none."""
+    memory_limit: int = 0
+    """0: no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriverPlan:
     """Who installs which driver, and what must be loaded in the end."""
 
@@ -109,6 +120,9 @@ class DriverPlan:
     image: str = ""
     """The installer that Google preloads on its nodes."""
     pause_image: str = ""
+    installer: Asked = Asked()
+    verifier: Asked = Asked()
+    pause: Asked = Asked()
     pinned: bool = False
     """An exact version, from the file or for want of a branch: a node upgrade could take it away."""
     assumed: bool = False
@@ -282,6 +296,11 @@ class ScalingPlan:
     """Requests in flight per replica, or per cent of the request."""
     up_after: int
     down_after: int
+    up_every: int
+    down_every: int
+    """Seconds for one pod more, or fewer."""
+    look_every: int
+    """Seconds between two looks of KEDA."""
     windows: tuple[WindowPlan, ...]
     kept: tuple[KeptPlan, ...]
     """By these windows, the most replicas first."""
@@ -302,6 +321,8 @@ class KedaPlan:
     repository: str
     namespace: str
     metrics_port: int
+    operator: Asked
+    metrics_server: Asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -578,6 +599,7 @@ class SiteCluster:
     """Its named nodes, and the pools whose pods may stand there."""
     device_plugin: str
     """The image of NVIDIA's device plugin; empty where the cluster has one, or needs none."""
+    device_plugin_asks: Asked
     runtime_class: str | None
 
 

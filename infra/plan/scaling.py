@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, Pool, place
 from infra.names import canonical_model, some
-from infra.plan import capacity, schedule
+from infra.plan import asked, capacity, schedule
 from infra.plan.capacity import GIB
 from infra.plan.draft import Draft
 from infra.plan.model import KedaPlan, KeptPlan, ModelPlan, Nodes, PoolPlan, ScalingPlan, SleepPlan, WindowPlan
 from infra.problem import Problem, error, warning
 
 UP_AFTER, DOWN_AFTER = 30, 600
+UP_EVERY, DOWN_EVERY = 60, 120
+"""Seconds for one pod more, or fewer: a node's start is watched before the next one is called."""
+LOOK_EVERY = 5
+"""Seconds between two looks at a pool that sleeps: somebody waits."""
 UTILIZATION = 50
 """Per cent of the CPU and of the memory that a pod asks for."""
 HOLD_LIMIT = 200
@@ -39,6 +43,9 @@ def build(catalogue: Catalogue, drafted: Draft, machines: Nodes | None) -> Scali
         target=target or (UTILIZATION if by == "utilization" else pool.parallel),
         up_after=given.up_after if given else UP_AFTER,
         down_after=down_after,
+        up_every=UP_EVERY,
+        down_every=DOWN_EVERY,
+        look_every=LOOK_EVERY,
         windows=tuple(
             WindowPlan(start=one.start, end=one.end, timezone=one.timezone, replicas=one.replicas)
             for one in pool.schedule
@@ -82,6 +89,8 @@ def keda(catalogue: Catalogue, config: FleetConfig, pools: Sequence[PoolPlan]) -
         repository=facts.repository,
         namespace=facts.namespace,
         metrics_port=facts.metrics_port,
+        operator=asked.KEDA_OPERATOR,
+        metrics_server=asked.KEDA_METRICS,
     )
 
 

@@ -8,6 +8,8 @@ from infra.plan.capacity import GIB
 from infra.plan.model import CostPlan, FleetPlan, Money, PoolPlan
 from infra.problem import Problem, Severity
 
+MINUTE = 60
+
 
 def gib(size: int) -> str:
     """Bytes in GiB with one decimal, without the unit."""
@@ -90,7 +92,8 @@ def _followed(pool: PoolPlan) -> str:
         f", {window.replicas} from {window.start!r} to {window.end!r} {window.timezone}" for window in scaling.windows
     )
     up, down = duration(scaling.up_after), duration(scaling.down_after)
-    return f"{load}, one more a minute after {up}, fewer after {down}{windows}"
+    every = "a minute" if scaling.up_every == MINUTE else f"every {duration(scaling.up_every)}"
+    return f"{load}, one more {every} after {up}, fewer after {down}{windows}"
 
 
 def scheduled(plan: FleetPlan) -> str:
