@@ -101,8 +101,9 @@ def two(first: str, second: str) -> str:
 
 
 def further(first: str, second: str) -> str:
-    """Of two models on a pool, the one with a further pool behind it."""
-    return f'[routes]\nm = ["t4"]\nn = ["t4", "a100"]\n[pools]\nt4 = "{first}"\na100 = "{second}"\n'
+    """Of two models on a pool, one has a further pool behind it. A split sends half of its requests to the other."""
+    routes = 'm = ["t4"]\nn = ["t4", "a100"]\no = ["a100"]\nsplit = {m = 1, o = 1}\n'
+    return f'[routes]\n{routes}[pools]\nt4 = "{first}"\na100 = "{second}"\n'
 
 
 def test_requests_wait_for_a_pool_that_sleeps_and_stream_from_it_when_it_is_up(
@@ -167,8 +168,12 @@ def test_who_waited_for_a_pool_that_is_then_busy_waits_on_only_where_no_other_po
 ) -> None:
     pool, other = sleeping(), ollama("a100")
     door = open_door(further(pool.address, other.address), facts=sleeps())
-    with waiting(door, 2) as alone_here, waiting(door, 2, {"model": "n"}) as with_another:
-        wait_until(lambda: in_flight(door) == 4)
+    with (
+        waiting(door, 2) as alone_here,
+        waiting(door, 8, {"model": "split"}) as of_a_split,
+        waiting(door, 2, {"model": "n"}) as with_another,
+    ):
+        wait_until(lambda: in_flight(door) + len(of_a_split) == 12)
         pool.fake.status = 503
         pool.wake()
         wait_until(lambda: len(with_another) == 2)
@@ -176,6 +181,7 @@ def test_who_waited_for_a_pool_that_is_then_busy_waits_on_only_where_no_other_po
         pool.fake.status = 200
     assert Counter((one.status, one.pool) for one in with_another) == {(200, "a100"): 2}
     assert Counter((one.status, one.pool) for one in alone_here) == {(200, "t4"): 2}
+    assert Counter(one.status for one in of_a_split) == {200: 8}
 
 
 def test_no_client_says_for_itself_that_it_waits_on(
