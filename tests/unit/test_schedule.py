@@ -1,8 +1,9 @@
 """Schedules: what is wrong with them, how long they keep a pool up, and what that costs."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 from hypothesis import given, settings
@@ -151,6 +152,23 @@ def test_a_time_zone_that_nobody_knows_is_warned_of_with_the_nearest_one(plan_of
     (warned,) = told(plan_of(with_schedule(good, WORKDAYS | {"timezone": "Europe/Berlni"})))
     assert warned.severity is Severity.WARNING
     assert warned.remedy == "did you mean Europe/Berlin?"
+
+
+@pytest.fixture
+def no_zones() -> Iterator[None]:
+    """A machine without a database of time zones, as a slim image of Python is."""
+    schedule._zone.cache_clear()
+    ZoneInfo.clear_cache()
+    reset_tzpath(to=())
+    yield
+    reset_tzpath()
+    schedule._zone.cache_clear()
+
+
+@pytest.mark.usefixtures("no_zones")
+@pytest.mark.parametrize("zone", ["UTC", "GMT"])
+def test_utc_is_known_without_a_database_of_time_zones(plan_of: Plan, good: dict, zone: str) -> None:
+    assert not told(plan_of(with_schedule(good, WORKDAYS | {"timezone": zone})))
 
 
 # overlaps across time zones
