@@ -24,7 +24,8 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from components import labels
+from components import labels, resources
+from infra.plan.model import Asked
 
 NAME = "nvidia-device-plugin"
 SOCKETS = "/var/lib/kubelet/device-plugins"
@@ -36,6 +37,7 @@ class DevicePluginArgs:
 
     pools: Sequence[str]
     image: str
+    asked: Asked
     namespace: pulumi.Input[str]
     runtime_class: str | None = None
 
@@ -78,7 +80,7 @@ class DevicePlugin(pulumi.ComponentResource):
                             ContainerArgs(
                                 name="plugin",
                                 image=args.image,
-                                resources=ResourceRequirementsArgs(requests={"cpu": "10m", "memory": "64Mi"}),
+                                resources=ResourceRequirementsArgs(requests=resources.requests(args.asked)),
                                 security_context=SecurityContextArgs(
                                     allow_privilege_escalation=False, capabilities=CapabilitiesArgs(drop=["ALL"])
                                 ),

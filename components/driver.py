@@ -25,7 +25,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from components import labels
+from components import labels, resources
 from infra.plan.model import DriverPlan, PoolPlan
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -127,7 +127,7 @@ def _pod(pool: PoolPlan) -> PodSpecArgs:
             ContainerArgs(
                 name="pause",
                 image=driver.pause_image,
-                resources=ResourceRequirementsArgs(requests={"cpu": "1m", "memory": "4Mi"}),
+                resources=ResourceRequirementsArgs(requests=resources.requests(driver.pause)),
                 security_context=SecurityContextArgs(allow_privilege_escalation=False, read_only_root_filesystem=True),
             )
         ],
@@ -153,7 +153,7 @@ def _installer(driver: DriverPlan, paths: dict[str, tuple[str, str]]) -> Contain
         image_pull_policy="Never",
         command=["/bin/sh", "-c", (SCRIPTS / "install_driver_cos.sh").read_text()] if cos else None,
         env=[EnvVarArgs(name=key, value=value) for key, value in sorted(environment.items())],
-        resources=ResourceRequirementsArgs(requests={"cpu": "150m"}),
+        resources=ResourceRequirementsArgs(requests=resources.requests(driver.installer)),
         security_context=SecurityContextArgs(privileged=True),
         volume_mounts=[
             VolumeMountArgs(name=volume, mount_path=inside) for volume, (_, inside) in sorted(paths.items())
@@ -172,6 +172,6 @@ def _verifier(driver: DriverPlan) -> ContainerArgs:
         image_pull_policy="Never",
         command=["/bin/sh", "-c", (SCRIPTS / "verify_driver.sh").read_text()],
         env=[EnvVarArgs(name=key, value=value) for key, value in environment.items()],
-        resources=ResourceRequirementsArgs(requests={"cpu": "10m", "memory": "16Mi"}),
+        resources=ResourceRequirementsArgs(requests=resources.requests(driver.verifier)),
         security_context=SecurityContextArgs(allow_privilege_escalation=False),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs
 
+from components import resources
 from infra.plan.model import KedaPlan
 
 NAME = "keda"
@@ -45,8 +46,8 @@ class Keda(pulumi.ComponentResource):
                 # Deployments are all that it scales here
                 "rbac": {"enabledCustomScaledRefKinds": False},
                 "resources": {
-                    "operator": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-                    "metricServer": {"requests": {"cpu": "25m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+                    name: {"requests": resources.requests(asked), "limits": resources.limits(asked)}
+                    for name, asked in (("operator", plan.operator), ("metricServer", plan.metrics_server))
                 },
             },
             opts=pulumi.ResourceOptions(parent=self),

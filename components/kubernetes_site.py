@@ -61,6 +61,7 @@ class KubernetesSite(pulumi.ComponentResource):
                 DevicePluginArgs(
                     pools=[pool.name for pool in pools if pool.gpus_per_replica],
                     image=cluster.device_plugin,
+                    asked=cluster.device_plugin_asks,
                     namespace=privileged.metadata.name,
                     runtime_class=cluster.runtime_class,
                 ),

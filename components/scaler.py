@@ -24,12 +24,6 @@ from infra.plan.model import PoolPlan, ScalingPlan
 from infra.plan.naming import ROUTER_METRICS
 from router.metrics import IN_FLIGHT, POOLS
 
-UP_EVERY = 60
-DOWN_EVERY = 120
-"""Seconds for one pod more, or fewer: a node's start is watched before the next one is called."""
-LOOK_EVERY = 5
-"""Seconds between two looks at a pool that sleeps: somebody waits."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScalerArgs:
@@ -82,13 +76,13 @@ def _scaled_object(args: ScalerArgs) -> dict[str, Any]:
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": args.deployment},
         "minReplicaCount": pool.replicas.min,
         "maxReplicaCount": pool.replicas.max,
-        "pollingInterval": LOOK_EVERY,
+        "pollingInterval": scaling.look_every,
         **sleeping,
         "advanced": {
             "horizontalPodAutoscalerConfig": {
                 "behavior": {
-                    "scaleUp": _pace(scaling.up_after, UP_EVERY),
-                    "scaleDown": _pace(scaling.down_after, DOWN_EVERY),
+                    "scaleUp": _pace(scaling.up_after, scaling.up_every),
+                    "scaleDown": _pace(scaling.down_after, scaling.down_every),
                 }
             }
         },
@@ -154,7 +148,8 @@ def _by_utilization(args: ScalerArgs) -> HorizontalPodAutoscalerSpecArgs:
             for resource in ("cpu", "memory")
         ],
         behavior=HorizontalPodAutoscalerBehaviorArgs(
-            scale_up=_rules(scaling.up_after, UP_EVERY), scale_down=_rules(scaling.down_after, DOWN_EVERY)
+            scale_up=_rules(scaling.up_after, scaling.up_every),
+            scale_down=_rules(scaling.down_after, scaling.down_every),
         ),
     )
 

@@ -106,7 +106,7 @@ class Server(pulumi.ComponentResource):
             data=definitions(pool.prepared, pool.elsewhere),
             opts=child,
         )
-        volume = _volume(name, pool, metadata(pool.names.models), child) if pool.volume_gb else None
+        volume = _volume(name, pool, metadata(pool.names.models), child) if pool.volume else None
         self.service = Service(
             f"{name}-service",
             metadata=metadata(workload),
@@ -187,7 +187,7 @@ def _volume(name: str, pool: PoolPlan, metadata: ObjectMetaArgs, opts: pulumi.Re
         metadata=metadata,
         spec=PersistentVolumeClaimSpecArgs(
             access_modes=["ReadWriteOnce"],
-            resources=VolumeResourceRequirementsArgs(requests={"storage": f"{pool.volume_gb}G"}),
+            resources=VolumeResourceRequirementsArgs(requests={"storage": pool.volume_request}),
         ),
         opts=opts,
     )
@@ -328,7 +328,7 @@ def _environment(values: dict[str, str]) -> Sequence[EnvVarArgs]:
 def _mounts(pool: PoolPlan) -> list[VolumeMountArgs]:
     return [
         VolumeMountArgs(name="ollama", mount_path=HOME),
-        *([VolumeMountArgs(name="store", mount_path=STORE)] if pool.volume_gb else []),
+        *([VolumeMountArgs(name="store", mount_path=STORE)] if pool.volume else []),
         VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
         VolumeMountArgs(name="prepare", mount_path=PREPARE_FOLDER, read_only=True),
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from router import spilling, waking
 from router.extension import LOOPBACK, Config, extension, socket, typed
-from router.routing import HELD, LACKING, LAST, NOW, THROUGH, Endpoint, Order, Pool, Sleeper, Table
+from router.routing import HELD, LACKING, NOW, THROUGH, Endpoint, Order, Pool, Sleeper, Table
 from router.sites import Site, Sites
 
 SYSTEM_CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -89,6 +89,7 @@ def clusters(
                 table.members(order),
                 with_token=any(token(name) for name in order),
                 where=_where([table.pools[name] for name in order]),
+                to_the_end=table.waits_to_the_end(order),
             )
             for order in table.all_orders
             if _is_chain(order, table)
@@ -149,8 +150,8 @@ def _where(pools: list[Pool]) -> str:
     return f" at site {' and '.join(names)}" if all(names) else ""
 
 
-def _metadata(where: str) -> Config:
-    return {"filter_metadata": {"fleet": {"where": where}}}
+def _metadata(where: str, *, to_the_end: bool = False) -> Config:
+    return {"filter_metadata": {"fleet": {"where": where, **({"to_the_end": "yes"} if to_the_end else {})}}}
 
 
 def _choice() -> Config:
@@ -221,14 +222,13 @@ def _spilling(name: str, behind: Config, room: int, port: int) -> Iterator[Confi
 
 def _sleeping(name: str, woken: Config, sleeper: Sleeper, port: int) -> Iterator[Config]:
     """The way on which requests wait for a pool, and what it leads to over the listener on loopback."""
-    for way, end in ((HELD, waking.TRIED), (LAST, waking.AGAIN)):
-        held = _static(name + way, _loopback(name + end, name, port))
-        held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
-        yield held
-        tried = _order(name + end, (name + waking.WOKEN, name + waking.ASLEEP), with_token=False, where="")
-        # each of those who wait is at one try or another
-        tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
-        yield tried
+    held = _static(name + HELD, _loopback(name + waking.TRIED, name, port))
+    held["circuit_breakers"] = {"thresholds": [{**_room(), "max_requests": sleeper.held_at_most}]}
+    yield held
+    tried = _order(name + waking.TRIED, (name + waking.WOKEN, name + waking.ASLEEP), with_token=False)
+    # each of those who wait is at one try or another
+    tried["circuit_breakers"] = {"thresholds": [{**_room(), "max_retries": ROOM}]}
+    yield tried
     yield woken
     yield _static(name + waking.ASLEEP, _loopback(waking.endpoint_name(name, sleeper), name, port))
     if sleeper.fallback:
@@ -286,11 +286,13 @@ def _tls(authority: Config) -> Config:
     )
 
 
-def _order(name: str, members: tuple[str, ...], *, with_token: bool, where: str) -> Config:
+def _order(
+    name: str, members: tuple[str, ...], *, with_token: bool, where: str = "", to_the_end: bool = False
+) -> Config:
     """The next member takes what the one before has no healthy host for."""
     return _cluster(
         name,
-        metadata=_metadata(where),
+        metadata=_metadata(where, to_the_end=to_the_end),
         **({"typed_extension_protocol_options": _protocol(with_token=True)} if with_token else {}),
         lb_policy="CLUSTER_PROVIDED",
         cluster_type=extension(

@@ -8,7 +8,7 @@ from router.admin import Admin, UnreachableError
 from router.control import Status
 from router.observing import PREFIX
 from router.poll import Seen
-from router.routing import HELD, LAST
+from router.routing import HELD
 from router.spilling import ROOM
 from router.web import Reply
 
@@ -91,7 +91,7 @@ def _by_pool(name: str, meaning: str, counts: Mapping[str, int]) -> str:
 
 def active(pool: str, found: Mapping[str, int]) -> int:
     """The requests under way at a pool, of Envoy's gauges by name."""
-    own = re.compile(rf"cluster\.{re.escape(pool)}({ROOM}|{HELD}|{LAST})?\.upstream_rq_(pending_)?active")
+    own = re.compile(rf"cluster\.{re.escape(pool)}({ROOM}|{HELD})?\.upstream_rq_(pending_)?active")
     return sum(value for name, value in found.items() if own.fullmatch(name))
 
 

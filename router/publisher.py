@@ -10,7 +10,7 @@ from router.admin import Admin
 from router.bootstrap import CLUSTERS, ROUTES
 from router.envoy import Resources
 from router.extension import Config
-from router.routing import HELD, LAST
+from router.routing import HELD
 
 TAKEN_WITHIN = 30.0
 """Seconds. Before a new pool may be used Envoy looks it up and probes it once, which is over in two or three."""
@@ -70,7 +70,7 @@ class Publisher:
         if not self.retiring or time.monotonic() - self._moved_at < self._kept_for:
             return
         # who waits for a pool to wake is tried by turns, and may be at none of them at this moment
-        names = "|".join([*map(re.escape, self.retiring), f"[^>]*({HELD}|{LAST})"])
+        names = "|".join([*map(re.escape, self.retiring), f"[^>]*{HELD}"])
         if any(self._admin.numbers(rf"cluster\.({names})\.upstream_rq_active").values()):
             return
         self._bring_clusters(self._wanted)

@@ -57,8 +57,13 @@ def routes(table: Table, rules: Rules) -> Config:
     host = {
         "name": "door",
         "domains": ["*"],
-        "request_headers_to_remove": [body.MODEL_HEADER, *keys.CREDENTIALS, *origins.removed(rules)],
-        **_since(table),
+        "request_headers_to_remove": [
+            body.MODEL_HEADER,
+            waking.TO_THE_END,
+            *keys.CREDENTIALS,
+            *origins.removed(rules),
+        ],
+        **_for_those_who_wait(table),
         "typed_per_filter_config": {**keys.of_host(rules), **origins.of_host(rules)},
         "routes": [*origins.routes(rules), *_to_models(table, rules), *_own(), *_refused()],
     }
@@ -162,11 +167,13 @@ def _to_pool(table: Table, retries: int, **where: object) -> Config:
     }
 
 
-def _since(table: Table) -> Config:
-    """When a request came: whoever holds it knows for how long already, however often it was tried."""
+def _for_those_who_wait(table: Table) -> Config:
+    """When a request came: whoever holds it knows for how long already, however often it was tried. And whether any
+    other pool is left for it."""
     if not table.sleepers:
         return {}
-    return {"request_headers_to_add": [_header(waking.SINCE, "%START_TIME(%s)%")]}
+    to_the_end = _header(waking.TO_THE_END, "%METADATA(CLUSTER:fleet:to_the_end)%")
+    return {"request_headers_to_add": [_header(waking.SINCE, "%START_TIME(%s)%"), to_the_end]}
 
 
 def _silence(table: Table) -> str:

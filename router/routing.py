@@ -12,9 +12,7 @@ LACKING = "lacking"
 """A cluster without hosts, for requests on a path that no pool of their model serves."""
 
 HELD = "~held"
-"""Behind a pool's name: the way to a pool that may sleep, on which requests wait before the next pool is asked."""
-LAST = "~last"
-"""Behind a pool's name: the same, where no other pool is left: whoever waited there also waits while it is busy."""
+"""Behind a pool's name: the way to a pool that may sleep, on which requests wait for it."""
 NOW = "~now"
 """Behind a pool's name: an answer at once that the pool sleeps, for who need not wait."""
 
@@ -125,18 +123,26 @@ class Table:
 
     def members(self, order: Order) -> tuple[str, ...]:
         """The clusters that are tried in turn for an order. Where there is nothing to hand on to, requests wait."""
-        awaited = next((pool for pool in order if pool in self.sleepers), None)
+        awaited = self._awaited(order)
         at_once = awaited is not None and self.sleepers[awaited].fallback and awaited != order[-1]
         tried: list[str] = []
         for pool in order:
             tried.append(pool + THROUGH if pool in self.rooms else pool)
             if pool == awaited:
-                tried.append(pool + (NOW if at_once else LAST if pool == order[-1] else HELD))
+                tried.append(pool + (NOW if at_once else HELD))
         if order[-1] in self.rooms:
             tried.append(order[-1])
         if awaited is not None and at_once:
-            tried.append(awaited + LAST)
+            tried.append(awaited + HELD)
         return tuple(tried)
+
+    def waits_to_the_end(self, order: Order) -> bool:
+        """Whether no other pool is left for who waits: then also while the awaited one is up and busy."""
+        awaited = self._awaited(order)
+        return awaited is not None and (self.sleepers[awaited].fallback or awaited == order[-1])
+
+    def _awaited(self, order: Order) -> str | None:
+        return next((pool for pool in order if pool in self.sleepers), None)
 
     def cluster(self, order: Order) -> str:
         """The name of the cluster for an order; `>` is in no pool's name."""

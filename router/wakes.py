@@ -6,13 +6,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from router.admin import Admin, UnreachableError
-from router.routing import HELD, LAST, NOW, Sleeper
+from router.routing import HELD, NOW, Sleeper
 from router.waking import WOKEN
 
 LOOK_EVERY = 1.0
 WANTED_FOR = 60.0
 """Seconds for which one request that was answered by another pool wants the first: many looks of the autoscaler."""
-COUNTED = rf"cluster\.[^>]*(({HELD}|{LAST}|{WOKEN})\.upstream_rq_active|{NOW}\.upstream_rq_total)"
+COUNTED = rf"cluster\.[^>]*(({HELD}|{WOKEN})\.upstream_rq_active|{NOW}\.upstream_rq_total)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,5 +71,5 @@ class Wakes:
 
 def _waiting(pool: str, found: Mapping[str, int]) -> int:
     """Those on the way to a pool, less those whom it answers."""
-    held, last, woken = (found.get(f"cluster.{pool}{part}.upstream_rq_active", 0) for part in (HELD, LAST, WOKEN))
-    return max(0, held + last - woken)
+    held, woken = (found.get(f"cluster.{pool}{part}.upstream_rq_active", 0) for part in (HELD, WOKEN))
+    return max(0, held - woken)

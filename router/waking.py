@@ -20,11 +20,13 @@ WOKEN = "~woken"
 ASLEEP = "~asleep"
 """Behind a pool's name: where nobody is at home."""
 TRIED = "~tried"
-"""Behind a pool's name: its servers, then where nobody is at home. What a server answers is the answer."""
-AGAIN = "~again"
-"""Behind a pool's name: the same, and a server that has no room is asked again."""
+"""Behind a pool's name: its servers, then where nobody is at home."""
 STILL = "x-fleet-asleep"
 """Of the answer that nobody is at home yet."""
+TO_THE_END = "x-fleet-to-the-end"
+"""Of a request with no other pool left: a server that has no room is asked again, while for any other what a server
+answers is the answer. Set at the door, whatever a client sends, from what the cluster of its order says: two ways to
+the pool, one for each, would each have a bound of its own on those who wait."""
 
 SLEPT = "x-fleet-slept"
 """Names the pool that did not start in time; tells the door to try the next one, if there is one."""
@@ -72,9 +74,21 @@ def filters() -> list[Config]:
 
 def hosts() -> Iterator[Config]:
     """Of the listener on loopback, told apart by the end of the name that is asked for."""
-    # a pool that is up and has no room is left to the door where it can go on to another
-    yield _held("held", TRIED, {"retry_on": "retriable-headers", "retriable_headers": [_present(STILL)]})
-    yield _held("last", AGAIN, {"retry_on": "retriable-status-codes", "retriable_status_codes": [503]})
+    yield {
+        "name": "held",
+        "domains": [f"*{TRIED}"],
+        "typed_per_filter_config": {
+            # the whole body: each try sends it anew
+            _BUFFER: _on(
+                typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": LARGEST_BODY})
+            )
+        },
+        "routes": [
+            _try({"headers": [_present(TO_THE_END)]}, retry_on="retriable-status-codes", retriable_status_codes=[503]),
+            # a pool that is up and has no room is left to the door where it can go on to another
+            _try({}, retry_on="retriable-headers", retriable_headers=[_present(STILL)]),
+        ],
+    }
     script = SCRIPT.replace("@slept@", lua_text(SLEPT))
     yield {
         "name": "asleep",
@@ -98,38 +112,26 @@ def hosts() -> Iterator[Config]:
     }
 
 
-def _held(name: str, end: str, retry: Config) -> Config:
+def _try(match: Config, **retry: object) -> Config:
     return {
-        "name": name,
-        "domains": [f"*{end}"],
-        "typed_per_filter_config": {
-            # the whole body: each try sends it anew
-            _BUFFER: _on(
-                typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer={"max_request_bytes": LARGEST_BODY})
-            )
+        "match": {"prefix": "/", **match},
+        "route": {
+            "cluster_header": ":authority",
+            "timeout": "0s",
+            # the door's own is what counts
+            "idle_timeout": "0s",
+            "auto_host_rewrite": True,
+            "retry_policy": {
+                **retry,
+                "num_retries": FOR_EVER,
+                "retry_back_off": PAUSE,
+                "retry_priority": extension(
+                    "envoy.retry_priorities.previous_priorities",
+                    "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                    update_frequency=1,
+                ),
+            },
         },
-        "routes": [
-            {
-                "match": {"prefix": "/"},
-                "route": {
-                    "cluster_header": ":authority",
-                    "timeout": "0s",
-                    # the door's own is what counts
-                    "idle_timeout": "0s",
-                    "auto_host_rewrite": True,
-                    "retry_policy": {
-                        **retry,
-                        "num_retries": FOR_EVER,
-                        "retry_back_off": PAUSE,
-                        "retry_priority": extension(
-                            "envoy.retry_priorities.previous_priorities",
-                            "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-                            update_frequency=1,
-                        ),
-                    },
-                },
-            }
-        ],
     }
 
 

@@ -74,16 +74,19 @@ def _drivers(pools: tuple[PoolChange, ...]) -> Iterator[Problem]:
 
 def _volumes(before: FleetPlan, after: FleetPlan) -> Iterator[Problem]:
     """What Kubernetes refuses of a claim: a smaller size, and any other while no pod has bound it."""
-    old = {pool.name: pool for pool in before.pools if pool.volume_gb}
+    old = {pool.name: pool for pool in before.pools if pool.volume}
     for pool in after.pools:
         was = old.get(pool.name)
-        if was is None or not pool.volume_gb or pool.volume_gb == was.volume_gb:
+        if was is None or pool.volume in (0, was.volume):
             continue
-        sizes = f"its volume goes from {was.volume_gb} to {pool.volume_gb} GB"
+        sizes = f"its volume goes from {was.volume_request} to {pool.volume_request}"
         anew = f"kubectl -n {after.namespace} delete pvc {pool.names.models}, and `pulumi up --refresh`"
-        if pool.volume_gb < was.volume_gb:
+        if pool.volume < was.volume:
             message = f"{sizes}: Kubernetes refuses a smaller one, and `up` fails there"
-            remedy = f"scale the pool to nothing, {anew}: its models are fetched anew"
+            remedy = (
+                f"write volumeSize: {was.volume_request} at the pool, which keeps it as it is; or scale the pool to "
+                f"nothing, {anew}: its models are fetched anew"
+            )
         elif was.sleeps:
             message = f"{sizes}: Kubernetes refuses that, and `up` fails there, until a first pod has run on it"
             remedy = f"wake the pool once before, or {anew}: nothing is on it yet"

@@ -164,6 +164,8 @@ class Pool(Section):
     """The node's boot disk on GKE."""
     storage: Literal["ephemeral", "node", "volume"] | None = None
     """Where models are kept: with the pod, on the node, or on a volume. Left out: ephemeral on GKE, node at sites."""
+    volume_size: Quantity | None = None
+    """Such as 200Gi; a volume may grow later, and never shrink. Left out: what its models need, in steps of 50G."""
     registry: RegistryName | None = None
     """host[/namespace] instead of Ollama's own; none: nothing is fetched, the models are on the volume."""
     pull_deadline: Duration = 3600
@@ -185,7 +187,7 @@ class Pool(Section):
     hold_for: Duration | None = None
     """How long such a request waits, such as 10m."""
     hold_limit: Count | None = None
-    """How many may wait at once."""
+    """How many may wait at once, in each router pod. Left out: 200."""
     when_busy: Literal["wait", "spill"] = "wait"
     """What a request does when every replica answers as many as parallel: wait, or go to the next pool of the route."""
     runtime_class: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] | None = None

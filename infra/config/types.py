@@ -86,6 +86,12 @@ def _quantity(value: Any) -> int:
     raise refuse(f"{shown(value)} is not a size", remedy)
 
 
+def quantity(size: int) -> str:
+    """Bytes as Kubernetes writes them, in the largest unit that holds them exactly: `200Gi`, `50G`."""
+    unit = max((unit for unit, factor in UNITS.items() if size % factor == 0), key=UNITS.__getitem__)
+    return f"{size // UNITS[unit]}{'k' if unit == 'K' else unit}"
+
+
 def _devices(value: Any) -> Any:
     remedy = "write how many there are, or which ones: [0, 1], or [GPU-UUID, ...] as `nvidia-smi -L` lists them"
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_DEVICES:

@@ -26,6 +26,7 @@ from infra.plan import (
     site_plans,
     sites,
     sources,
+    volume,
 )
 from infra.plan.draft import Draft
 from infra.plan.lock import Lock, apply
@@ -95,6 +96,7 @@ def build(
     found += naming.check(config)
     found += proposal.check(inputs, drafts)
     found += sources.check(config, derived)
+    found += volume.check(config, planned)
     found += door.check(config)
     found += future.check(config)
     cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)

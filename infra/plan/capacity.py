@@ -7,8 +7,8 @@ from infra.catalogue.types import Catalogue, Machine, NodeFacts, Reservation
 from infra.plan.memory import MIB
 
 GIB = 2**30
-LARGEST_DISK_GIB = 64 * 1024
-"""Of a Persistent Disk."""
+SMALLEST_DISK_GIB, LARGEST_DISK_GIB = 10, 64 * 1024
+"""Of a Persistent Disk (diskSizeGb in Google's API references, 10 to 65536, 2026-11-21)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +75,6 @@ def smallest_disk(catalogue: Catalogue, needed: int, *, start: int) -> int | Non
     step = catalogue.gke.server.disk_step_gb
     sizes = range(max(step, -(-start // step) * step), LARGEST_DISK_GIB + 1, step)
     return next((size for size in sizes if usable_disk(size, catalogue.gke.node) >= needed), None)
-
-
-def volume(models: int) -> int:
-    """GB of a volume for `models` bytes: a model is there twice while a changed one arrives, and 5 % are lost."""
-    largest_step = 10
-    return max(10, -(-int(models * 1.5 / 10**9) // largest_step) * largest_step)
 
 
 @dataclass(frozen=True, kw_only=True)

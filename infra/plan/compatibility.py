@@ -7,6 +7,7 @@ from typing import Literal
 
 from infra.catalogue.types import Catalogue, DriverFloor, Gpu, Image
 from infra.config import Pool, place
+from infra.plan import asked
 from infra.plan.model import DriverPlan, Outcome, Runtime
 from infra.problem import Problem, error, warning
 
@@ -156,6 +157,8 @@ def driver(catalogue: Catalogue, pool: Pool, gpu: Gpu) -> DriverPlan:
             branch=max(branch.branch for branch in catalogue.releases.drivers.values() if branch.on_cos),
             image=images["driver_cos"],
             pause_image=images["pause"],
+            verifier=asked.DRIVER_VERIFIER,
+            pause=asked.DRIVER_PAUSE,
         )
     if wish in ("host", "container"):
         mode: Literal["host", "container"] = "host" if wish == "host" else "container"
@@ -170,6 +173,9 @@ def driver(catalogue: Catalogue, pool: Pool, gpu: Gpu) -> DriverPlan:
         operating_system="ubuntu" if ubuntu else "cos",
         image=images["driver_ubuntu" if ubuntu else "driver_cos"],
         pause_image=images["pause"],
+        installer=asked.DRIVER_INSTALLER,
+        verifier=asked.DRIVER_VERIFIER,
+        pause=asked.DRIVER_PAUSE,
         pinned=exact is not None,
     )
 

@@ -1,9 +1,11 @@
 """What the fleet costs by list price: a check of the plan, not a cap on the bill."""
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 from infra.catalogue.types import Catalogue, Fact, RegionPrices
 from infra.config import FleetConfig, place
+from infra.plan.capacity import GIB
 from infra.plan.clients import volume_gb
 from infra.plan.model import ClusterPlan, CostLine, CostPlan, Money, PoolPlan
 from infra.problem import Problem, error, warning
@@ -92,7 +94,7 @@ def build(
             title=pool.name,
             pool=pool.name,
             hourly=Money(
-                minimum=pool.nodes.minimum * pool.nodes.hourly, maximum=pool.nodes.maximum * pool.nodes.hourly
+                minimum=_fewest(catalogue, pool) * pool.nodes.hourly, maximum=pool.nodes.maximum * pool.nodes.hourly
             ),
         )
         for pool in pools
@@ -101,9 +103,11 @@ def build(
     lines += [
         CostLine(title=f"{pool.name} volume", pool=pool.name, hourly=Money(minimum=hourly, maximum=hourly))
         for pool in pools
-        if pool.volume_gb and (hourly := disk_hourly(catalogue, cluster.location, VOLUME_TYPE, pool.volume_gb))
+        if pool.site is None
+        and pool.volume
+        # Google's GB are GiB, and it makes whole ones
+        and (hourly := disk_hourly(catalogue, cluster.location, VOLUME_TYPE, ceil(pool.volume / GIB)))
     ]
-    kept = [pool.name for pool in pools if pool.scaling.windows and not pool.replicas.min]
     unpriced = [pool.name for pool in pools if pool.nodes is not None and pool.nodes.hourly is None]
     plan = CostPlan(
         region=region(cluster.location),
@@ -116,12 +120,17 @@ def build(
             "traffic and NAT data",
             "free tier, committed use and negotiated prices",
             *(("the existing cluster's own base",) if cluster.existing else ()),
-            *((f"hours that a schedule keeps {', '.join(kept)} up",) if kept else ()),
             *((f"pools without a price: {', '.join(unpriced)}",) if unpriced else ()),
             *(("machines at home",) if any(pool.site for pool in pools) else ()),
         ),
     )
     return plan, [*_unpriced(pools, plan), *_budget(config, plan)]
+
+
+def _fewest(catalogue: Catalogue, pool: PoolPlan) -> float:
+    """Machines of a pool at its minimum, as the mean of a month in which schedules keep more."""
+    by_schedule = sum(one.machines * one.hours for one in pool.scaling.kept) / catalogue.gke.hours_per_month
+    return (pool.nodes.minimum if pool.nodes else 0) + by_schedule
 
 
 def _chat(catalogue: Catalogue, config: FleetConfig, cluster: ClusterPlan) -> Iterator[CostLine]:
@@ -158,11 +167,10 @@ def _base(catalogue: Catalogue, cluster: ClusterPlan, pools: Sequence[PoolPlan])
     if system is not None:
         yield _fixed("system nodes", cluster.system_minimum * system, cluster.system_maximum * system)
     if cluster.network.create:
-        of_pools = [pool.nodes for pool in pools if pool.nodes is not None]
         gateway = prices.nat_gateway.on_demand
         # Google's rate is per VM up to 32 and flat above
-        fewest = min(32, cluster.system_minimum + sum(nodes.minimum for nodes in of_pools))
-        most = min(32, cluster.system_maximum + sum(nodes.maximum for nodes in of_pools))
+        fewest = min(32, cluster.system_minimum + sum(_fewest(catalogue, pool) for pool in pools))
+        most = min(32, cluster.system_maximum + sum(pool.nodes.maximum for pool in pools if pool.nodes is not None))
         yield _fixed("NAT", fewest * gateway + prices.address.on_demand, most * gateway + prices.address.on_demand)
 
 

@@ -1,9 +1,9 @@
-"""Cron times as KEDA reads them (github.com/robfig/cron/v3, five fields): which minutes of a year they stand for."""
+"""Cron times as KEDA reads them (github.com/robfig/cron/v3, five fields), and the minutes between two of them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 MONTHS = dict(zip(("jan", "feb", "mar", "apr", "may", "jun"), range(1, 7), strict=True)) | dict(
     zip(("jul", "aug", "sep", "oct", "nov", "dec"), range(7, 13), strict=True)
@@ -17,9 +17,11 @@ FIELDS: tuple[tuple[str, int, int, dict[str, int]], ...] = (
     ("day of the week", 0, 6, DAYS),
 )
 ITEM = re.compile(r"(?:(?P<any>[*?])|(?P<first>\w+)(?:-(?P<last>\w+))?)(?:/(?P<step>\d{1,4}))?", re.ASCII)
-YEAR = 2028
-"""A leap year, for what is to hold in every year."""
 MINUTES_OF_A_DAY = 24 * 60
+WHOLE_DAY = (1 << MINUTES_OF_A_DAY) - 1
+
+Day = int
+"""The minutes of a day as the bits of a number, midnight the lowest."""
 
 
 class CronError(Exception):
@@ -80,40 +82,47 @@ def _number(word: str, name: str, names: dict[str, int]) -> int:
     return int(word)
 
 
-def windows(start: Cron, end: Cron) -> Iterator[tuple[int, int]]:
-    """The times of a year, in minutes of it, that lie between a start and the end that follows it; merged, in order."""
-    opened: int | None = None
-    for minute, opens in _events(start, end):
-        if opens and opened is None:
-            opened = minute
-        elif not opens and opened is not None:
-            yield opened, minute
-            opened = None
+def held(start: Cron, end: Cron, days: Sequence[date]) -> list[Day]:
+    """Of each of `days`, after whose last the first comes again, the minutes that a window holds.
+
+    KEDA looks ahead: a window holds while its next end comes before its next start, or with it (v2.20.2,
+    pkg/scalers/cron_scaler.go, 2026-11-21). So `0 8 * * 1-5` to `0 18 * * 5` holds on Fridays only.
+    """
+    kinds = [(start.on(day), end.on(day)) for day in days]
+    moments = {kind: _moments(start if kind[0] else None, end if kind[1] else None) for kind in set(kinds)}
+    holds = next((moments[kind][0][1] for kind in kinds if moments[kind]), False)
+    known: dict[tuple[tuple[bool, bool], bool], tuple[Day, bool]] = {}
+    found = []
+    for kind in reversed(kinds):
+        if (kind, holds) not in known:
+            known[kind, holds] = _day(moments[kind], holds)
+        day, holds = known[kind, holds]
+        found.append(day)
+    return found[::-1]
 
 
-def _events(start: Cron, end: Cron) -> Iterator[tuple[int, bool]]:
-    """Starts and ends in order; at the same minute the end comes first."""
-    times = [
-        (sorted(60 * hour + minute for hour in cron.hours for minute in cron.minutes), cron, opens)
-        for cron, opens in ((end, False), (start, True))
-    ]
-    day = date(YEAR, 1, 1)
-    while day.year == YEAR:
-        offset = (day - date(YEAR, 1, 1)).days * MINUTES_OF_A_DAY
-        today = [(offset + minute, opens) for minutes, cron, opens in times if cron.on(day) for minute in minutes]
-        yield from sorted(today)
-        day += timedelta(days=1)
+def _moments(start: Cron | None, end: Cron | None) -> list[tuple[int, bool]]:
+    """When on a day a window starts or ends, in minutes, each with whether it held before: where it ends, it did."""
+    starts, ends = (
+        {60 * hour + minute for hour in one.hours for minute in one.minutes} if one else set() for one in (start, end)
+    )
+    return [(minute, minute in ends) for minute in sorted(starts | ends)]
 
 
-def overlap(one: tuple[Cron, Cron], other: tuple[Cron, Cron]) -> bool:
-    """Whether two windows, each a start and an end, ever hold at the same time."""
-    first, second = list(windows(*one)), list(windows(*other))
-    i = j = 0
-    while i < len(first) and j < len(second):
-        if max(first[i][0], second[j][0]) < min(first[i][1], second[j][1]):
-            return True
-        if first[i][1] <= second[j][1]:
-            i += 1
-        else:
-            j += 1
-    return False
+def _day(moments: Sequence[tuple[int, bool]], holds: bool) -> tuple[Day, bool]:  # noqa: FBT001
+    """A day at whose end the window `holds` or not, and how the day before it ends."""
+    day, until = 0, MINUTES_OF_A_DAY
+    for minute, before in reversed(moments):
+        day |= holds * ((1 << until) - (1 << minute))
+        until, holds = minute, before
+    return day | holds * ((1 << until) - 1), holds
+
+
+def shifted(days: Sequence[Day], minutes: Sequence[int]) -> list[Day]:
+    """The same minutes earlier, each day by its own number, of a day at most: local days by the clock of UTC."""
+    found = [0] * len(days)
+    for index, (day, earlier) in enumerate(zip(days, minutes, strict=True)):
+        moved = day << (MINUTES_OF_A_DAY - earlier)
+        for beside in (-1, 0, 1):
+            found[(index + beside) % len(days)] |= moved >> (MINUTES_OF_A_DAY * (1 + beside)) & WHOLE_DAY
+    return found

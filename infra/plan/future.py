@@ -10,7 +10,7 @@ from infra.plan.model import PoolPlan
 from infra.problem import Problem, warning
 
 OF_A_NEW_CLUSTER = ("deletion_protection", "network", "release_channel")
-OF_OUR_SERVERS = ("drain_limit", "env", "keep_alive", "pull_deadline", "startup_threshold", "storage")
+OF_OUR_SERVERS = ("drain_limit", "env", "keep_alive", "pull_deadline", "startup_threshold", "storage", "volume_size")
 """Keys of a pool that set up its server; the others describe it, and the plan reckons with them."""
 NOT_YET = "read and checked, and not acted on by this version"
 LATER = "leave it for later, or take it out"

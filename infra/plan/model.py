@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from infra.config.model import Replicas, Router
+from infra.config.types import quantity
 from infra.problem import Problem
 
 OLLAMA_PORT = 11434
@@ -98,6 +99,17 @@ class GpuMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a container asks for, and what it may take: millicores and bytes."""
+
+    cpu: int = 0
+    memory: int = 0
+    """0: it asks for none."""
+    memory_limit: int = 0
+    """0: no bound."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriverPlan:
     """Who installs which driver, and what must be loaded in the end."""
 
@@ -108,6 +120,9 @@ class DriverPlan:
     image: str = ""
     """The installer that Google preloads on its nodes."""
     pause_image: str = ""
+    installer: Asked = Asked()
+    verifier: Asked = Asked()
+    pause: Asked = Asked()
     pinned: bool = False
     """An exact version, from the file or for want of a branch: a node upgrade could take it away."""
     assumed: bool = False
@@ -237,6 +252,19 @@ class WindowPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeptPlan:
+    """What schedules keep up beyond the pool's minimum."""
+
+    replicas: int
+    hours: float
+    """Of a month, in which they keep just as many."""
+    machines: int
+    """More than at the minimum of replicas."""
+    monthly: float | None
+    """USD of these machines in these hours; None without a price."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SleepPlan:
     """How a pool without a pod comes back, and what that costs."""
 
@@ -255,6 +283,8 @@ class SleepPlan:
     """USD of such a wake; None without a price."""
     saved_hourly: float | None
     """USD per hour asleep."""
+    hours: float
+    """Of a month, in which no schedule keeps it up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +296,14 @@ class ScalingPlan:
     """Requests in flight per replica, or per cent of the request."""
     up_after: int
     down_after: int
+    up_every: int
+    down_every: int
+    """Seconds for one pod more, or fewer."""
+    look_every: int
+    """Seconds between two looks of KEDA."""
     windows: tuple[WindowPlan, ...]
+    kept: tuple[KeptPlan, ...]
+    """By these windows, the most replicas first."""
     sleep: SleepPlan | None
 
     @property
@@ -284,6 +321,8 @@ class KedaPlan:
     repository: str
     namespace: str
     metrics_port: int
+    operator: Asked
+    metrics_server: Asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,8 +351,8 @@ class PoolPlan:
     storage: Literal["ephemeral", "node", "volume"]
     leave_together: int
     """How many replicas a drain may take at once: those of one machine, since elsewhere there is no room for them."""
-    volume_gb: int
-    """Of the pool's volume; 0 without one."""
+    volume: int
+    """Bytes of the pool's volume; 0 without one."""
     gpu_proof: Literal["none", "start", "always"]
     """Whether a pod has to prove that its models run on the GPU: never, before it is ready, and then all the time."""
     context: int
@@ -353,6 +392,11 @@ class PoolPlan:
     def sleeps(self) -> bool:
         """Whether it may have no pod and no node."""
         return self.replicas.min == 0
+
+    @property
+    def volume_request(self) -> str:
+        """What its volume is claimed with, as Kubernetes writes it: `50G`."""
+        return quantity(self.volume)
 
     @property
     def takes_turns(self) -> bool:
@@ -555,6 +599,7 @@ class SiteCluster:
     """Its named nodes, and the pools whose pods may stand there."""
     device_plugin: str
     """The image of NVIDIA's device plugin; empty where the cluster has one, or needs none."""
+    device_plugin_asks: Asked
     runtime_class: str | None
 
 
@@ -575,7 +620,8 @@ class SitePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Money:
-    """USD per hour at the minimum and at the maximum of replicas."""
+    """USD per hour at the minimum and at the maximum of replicas. The minimum is the mean of a month: it includes the
+    hours in which schedules keep more replicas up."""
 
     minimum: float
     maximum: float

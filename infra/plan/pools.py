@@ -20,6 +20,7 @@ from infra.plan import (
     scaling,
     site_plans,
     sources,
+    volume,
 )
 from infra.plan.capacity import Load
 from infra.plan.draft import Draft
@@ -183,7 +184,7 @@ def finish(
         placements=placements,
         loading="together" if drafted.together else "onDemand",
         storage=storage,
-        volume_gb=capacity.volume(drafted.load.models) if _has_volume(inputs.config, pool) else 0,
+        volume=volume.size(inputs.config, pool, drafted.residents),
         gpu_proof=_gpu_proof(inputs, drafted),
         leave_together=max(
             [machines.replicas_per_node] if machines else [one.replicas for one in placements], default=1
@@ -212,14 +213,6 @@ def finish(
         address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),
         google_refuses=pool.site is None and checks.is_gone(drafted.gpu),
     )
-
-
-def _has_volume(config: FleetConfig, pool: Pool) -> bool:
-    """In a cluster of one's own too, where `node` means a volume that stays on the node: one writer."""
-    site = config.sites.get(pool.site or "")
-    if site is None:
-        return sources.storage(pool) == "volume"
-    return site.kind == "kubernetes" and sources.storage(pool) != "ephemeral" and pool.replicas.max == 1
 
 
 def prepare(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:

@@ -1,21 +1,22 @@
 """What a pool's replicas follow, how a sleeping pool comes back, and what that saves and costs."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 
 from infra.catalogue import Catalogue
 from infra.config import FleetConfig, Pool, place
-from infra.config.types import shown
 from infra.names import canonical_model, some
-from infra.plan import capacity, cron
+from infra.plan import asked, capacity, schedule
 from infra.plan.capacity import GIB
 from infra.plan.draft import Draft
-from infra.plan.model import KedaPlan, ModelPlan, Nodes, PoolPlan, ScalingPlan, SleepPlan, WindowPlan
+from infra.plan.model import KedaPlan, KeptPlan, ModelPlan, Nodes, PoolPlan, ScalingPlan, SleepPlan, WindowPlan
 from infra.problem import Problem, error, warning
 
 UP_AFTER, DOWN_AFTER = 30, 600
+UP_EVERY, DOWN_EVERY = 60, 120
+"""Seconds for one pod more, or fewer: a node's start is watched before the next one is called."""
+LOOK_EVERY = 5
+"""Seconds between two looks at a pool that sleeps: somebody waits."""
 UTILIZATION = 50
 """Per cent of the CPU and of the memory that a pod asks for."""
 HOLD_LIMIT = 200
@@ -27,7 +28,6 @@ SAFE_SHARE = 0.9
 """Of the target, in which idle memory must lie: weights stay where they are, so an average above the target calls pod
 after pod, and the autoscaler tolerates 10 % on either side."""
 MINUTE = 60
-TIMEZONE = re.compile(r"UTC|GMT|[A-Z][A-Za-z]+(/[A-Z][A-Za-z0-9_+-]+){1,2}", re.ASCII)
 
 
 def build(catalogue: Catalogue, drafted: Draft, machines: Nodes | None) -> ScalingPlan:
@@ -37,20 +37,27 @@ def build(catalogue: Catalogue, drafted: Draft, machines: Nodes | None) -> Scali
     by = given.by if given else "inFlight" if scales else "fixed"
     down_after = given.down_after if given else DOWN_AFTER
     target = given.target if given else None
+    kept = schedule.kept(pool, machines, hours_per_month=catalogue.gke.hours_per_month) if by == "inFlight" else ()
     return ScalingPlan(
         by=by,
         target=target or (UTILIZATION if by == "utilization" else pool.parallel),
         up_after=given.up_after if given else UP_AFTER,
         down_after=down_after,
+        up_every=UP_EVERY,
+        down_every=DOWN_EVERY,
+        look_every=LOOK_EVERY,
         windows=tuple(
             WindowPlan(start=one.start, end=one.end, timezone=one.timezone, replicas=one.replicas)
             for one in pool.schedule
         ),
-        sleep=_sleep(catalogue, drafted, machines, down_after) if pool.replicas.min == 0 else None,
+        kept=kept,
+        sleep=_sleep(catalogue, drafted, machines, down_after, kept) if pool.replicas.min == 0 else None,
     )
 
 
-def _sleep(catalogue: Catalogue, drafted: Draft, machines: Nodes | None, down_after: int) -> SleepPlan:
+def _sleep(
+    catalogue: Catalogue, drafted: Draft, machines: Nodes | None, down_after: int, kept: Sequence[KeptPlan]
+) -> SleepPlan:
     facts, pool = catalogue.gke.wake, drafted.pool
     starts_within = int(facts.maximum_minutes * MINUTE + drafted.load.models / 10**9 * facts.seconds_per_gb)
     patience = -(-int(starts_within * facts.patience) // MINUTE) * MINUTE
@@ -67,6 +74,7 @@ def _sleep(catalogue: Catalogue, drafted: Draft, machines: Nodes | None, down_af
         billed_minutes=billed,
         wake_cost=None if hourly is None else hourly * billed / 60,
         saved_hourly=hourly,
+        hours=catalogue.gke.hours_per_month - sum(one.hours for one in kept),
     )
 
 
@@ -81,6 +89,8 @@ def keda(catalogue: Catalogue, config: FleetConfig, pools: Sequence[PoolPlan]) -
         repository=facts.repository,
         namespace=facts.namespace,
         metrics_port=facts.metrics_port,
+        operator=asked.KEDA_OPERATOR,
+        metrics_server=asked.KEDA_METRICS,
     )
 
 
@@ -98,7 +108,7 @@ def check(
         yield from _windows_of_time(name, entry)
         yield from _numbers(catalogue, name, entry, pool)
         yield from _asleep(name, entry, pool, sorted(last_of[name]))
-        yield from _schedule(name, entry, pool)
+        yield from schedule.check(name, entry, pool)
     yield from _waits(by_name, models)
     yield from _splits(config, by_name, models)
 
@@ -201,62 +211,6 @@ def _asleep(name: str, entry: Pool, pool: PoolPlan, alone: Sequence[str]) -> Ite
             f"{some(alone)} {'has' if len(alone) == 1 else 'have'} no pool behind {name}: these requests wait for it",
             "name a further pool in the model's list, or write wake: hold",
         )
-
-
-def _schedule(name: str, entry: Pool, pool: PoolPlan) -> Iterator[Problem]:
-    times: list[tuple[int, tuple[cron.Cron, cron.Cron]]] = []
-    if entry.schedule and pool.scaling.by != "inFlight" and pool.replicas.scales:
-        yield error(
-            place("pools", name, "schedule"),
-            "a schedule is kept by KEDA, beside requests in flight",
-            "scaling: inFlight",
-        )
-    for index, window in enumerate(entry.schedule):
-        here = place("pools", name, "schedule", index)
-        try:
-            times.append((index, (cron.parse(window.start), cron.parse(window.end))))
-        except cron.CronError as wrong:
-            broken = "from" if _is_broken(window.start) else "to"
-            text = window.start if broken == "from" else window.end
-            yield error(
-                f"{here}.{broken}",
-                f"{shown(text)} is no cron time: {wrong}",
-                "for instance '0 8 * * 1-5': 8:00 on workdays",
-            )
-        if window.start == window.end:
-            yield error(here, "it ends when it begins", "write two different times")
-        if not TIMEZONE.fullmatch(window.timezone):
-            yield error(
-                f"{here}.timezone",
-                f"{shown(window.timezone)} is no time zone",
-                "write one such as UTC or Europe/Berlin",
-            )
-        if window.replicas > pool.replicas.max:
-            yield error(
-                f"{here}.replicas",
-                f"it wants {window.replicas}, and the pool has {pool.replicas.max} at most",
-                f"write {pool.replicas.max} or less, or raise the pool's maximum",
-            )
-        elif window.replicas <= pool.replicas.min:
-            yield warning(
-                f"{here}.replicas", f"the pool has {pool.replicas.min} at any time", "lower the pool's minimum"
-            )
-    for (first, one), (second, other) in combinations(times, 2):
-        same_zone = entry.schedule[first].timezone == entry.schedule[second].timezone
-        if same_zone and cron.overlap(one, other):
-            yield warning(
-                place("pools", name, "schedule", second),
-                f"it overlaps with schedule[{first}]: at these times the larger number holds",
-                "end the one before the other begins",
-            )
-
-
-def _is_broken(text: str) -> bool:
-    try:
-        cron.parse(text)
-    except cron.CronError:
-        return True
-    return False
 
 
 def _waits(pools: Mapping[str, PoolPlan], models: Sequence[ModelPlan]) -> Iterator[Problem]:

@@ -9,9 +9,11 @@ from infra.catalogue.types import Catalogue
 from infra.config import FleetConfig, Site, place
 from infra.config.model import ApiKey, DockerSite, KubernetesSite, Router
 from infra.plan import door, facts, naming, needs, routes
+from infra.plan.asked import DEVICE_PLUGIN
 from infra.plan.model import (
     OLLAMA_PORT,
     AliasPlan,
+    Asked,
     Machine,
     ModelPlan,
     PoolPlan,
@@ -84,6 +86,7 @@ def _cluster(
         door=door,
         nodes={node: there for node in sorted(site.nodes) if (there := _pools_on(node, pools))},
         device_plugin=decided.catalogue.gke.images["device_plugin"] if install else "",
+        device_plugin_asks=DEVICE_PLUGIN if install else Asked(),
         runtime_class=runtime_class(site) if with_gpu else None,
     )
 

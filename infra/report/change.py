@@ -23,7 +23,7 @@ from infra.visible import visible
 ABSENT = "-"
 LONGEST = 120
 """Characters of a value; a longer one is cut, and says so."""
-BYTES = {"disk", "vram", "memory", "maxBody"}
+BYTES = {"disk", "vram", "memory", "maxBody", "volumeSize"}
 SECONDS = {"pullDeadline", "drainLimit", "holdFor", "upAfter", "downAfter"}
 DOES = {Action.CREATE: "new", Action.UPDATE: "in place", Action.REPLACE: "replaced", Action.DELETE: "removed"}
 NOT_CHECKED = (
@@ -150,7 +150,7 @@ def pool_effects(change: FleetChange, pool: PoolChange) -> list[str]:
     found += _fallbacks(change, pool)
     if pool.fetches and not pool.removed:
         found.append(f"brings {_listed(pool.fetches)} into place")
-    return found or ["no pod restarts"]
+    return [*(found or ["no pod restarts"]), *_schedule(change, pool)]
 
 
 def _of_nodes(pool: PoolChange) -> Iterator[str]:
@@ -168,6 +168,16 @@ def _of_nodes(pool: PoolChange) -> Iterator[str]:
         yield "GKE makes its nodes anew, one after the other"
     elif pool.nodes is Action.UPDATE:
         yield "node pool in place"
+
+
+def _schedule(change: FleetChange, pool: PoolChange) -> Iterator[str]:
+    was, now = (
+        next((one for one in plan.pools if one.name == pool.name), None) if plan else None
+        for plan in (change.before, change.after)
+    )
+    before = was.scaling.kept if was else ()
+    if now is not None and now.scaling.kept != before:
+        yield f"its schedule keeps {figures.kept(now)}" + (f" (before: {figures.kept(was)})" if was and before else "")
 
 
 def _only_fetches(pool: PoolChange) -> bool:

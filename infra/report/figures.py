@@ -8,6 +8,8 @@ from infra.plan.capacity import GIB
 from infra.plan.model import CostPlan, FleetPlan, Money, PoolPlan
 from infra.problem import Problem, Severity
 
+MINUTE = 60
+
 
 def gib(size: int) -> str:
     """Bytes in GiB with one decimal, without the unit."""
@@ -65,7 +67,7 @@ def storage(plan: FleetPlan) -> str:
     """What losing a pod downloads again, and what a volume keeps; empty where neither is decided here."""
     own = [pool for pool in plan.pools if pool.site is None and pool.model_storage]
     lost = [f"{pool.name} {ollama_size(pool.model_storage)}" for pool in own if pool.storage == "ephemeral"]
-    kept = [f"{pool.name} on {pool.volume_gb} GB" for pool in own if pool.volume_gb]
+    kept = [f"{pool.name} on {pool.volume_request}" for pool in own if pool.volume]
     parts = [f"a new pod downloads {', '.join(lost)}"] if lost else []
     return "; ".join([*parts, *([f"a volume keeps {', '.join(kept)}"] if kept else [])])
 
@@ -90,7 +92,22 @@ def _followed(pool: PoolPlan) -> str:
         f", {window.replicas} from {window.start!r} to {window.end!r} {window.timezone}" for window in scaling.windows
     )
     up, down = duration(scaling.up_after), duration(scaling.down_after)
-    return f"{load}, one more a minute after {up}, fewer after {down}{windows}"
+    every = "a minute" if scaling.up_every == MINUTE else f"every {duration(scaling.up_every)}"
+    return f"{load}, one more {every} after {up}, fewer after {down}{windows}"
+
+
+def scheduled(plan: FleetPlan) -> str:
+    """What schedules keep up, for how long and for how much; empty where none does."""
+    return "; ".join(f"{pool.name} {kept(pool)}" for pool in plan.pools if pool.scaling.kept)
+
+
+def kept(pool: PoolPlan) -> str:
+    """`1 replica for 217 hours of a month, at least $120`; `nothing` without a schedule."""
+    levels = pool.scaling.kept
+    parts = [f"{one.replicas} replica{'s' * (one.replicas != 1)} for {one.hours:.4g}" for one in levels]
+    money = [one.monthly for one in levels if one.monthly is not None]
+    costs = f", at least ${sum(money):,.0f}" if len(money) == len(levels) else ""
+    return f"{', '.join(parts)} hours of a month{costs}" if levels else "nothing"
 
 
 def sleeping(plan: FleetPlan) -> str:
@@ -101,7 +118,7 @@ def sleeping(plan: FleetPlan) -> str:
             continue
         money = ""
         if sleep.saved_hourly is not None and sleep.wake_cost is not None and plan.cost is not None:
-            money = f"saves ${plan.cost.monthly(sleep.saved_hourly):,.0f} a month, ${sleep.wake_cost:,.2f} a wake, "
+            money = f"saves ${sleep.saved_hourly * sleep.hours:,.0f} a month, ${sleep.wake_cost:,.2f} a wake, "
         waits = (
             "the next pool answers meanwhile"
             if sleep.wake == "fallback"

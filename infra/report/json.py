@@ -12,8 +12,10 @@
             "nodes": {"machineType": "...", "diskGb": 100, "usdPerHour": 0.55, ...} or null,
             "cost": {"usdPerHour": {"minimum": 0, "maximum": 1.1}, "usdPerMonth": {...}} or null,
             "scaling": {"by": "inFlight", "target": 1, "upAfterSeconds": 30, "downAfterSeconds": 600, "windows": [...],
+                        "kept": [{"replicas": 1, "hoursPerMonth": 217.3, "machines": 1, "usdPerMonth": 120.2}],
                         "sleep": {"wake": "hold", "holdForSeconds": 720, "heldAtMost": 200, "startsWithinSeconds": 445,
-                                  "billedMinutes": 25, "wakeUsd": 0.23, "savedUsdPerHour": 0.55} or null},
+                                  "billedMinutes": 25, "wakeUsd": 0.23, "savedUsdPerHour": 0.55,
+                                  "hoursPerMonth": 512.7} or null},
             "driver": {...}, "runtime": {...}, "placements": [...], ...}],
  "models": [{"name": "...", "route": ["t4"], "contextTokens": 8192, "needBytes": 1, "remarks": ["..."], ...}],
  "aliases": [{"name": "...", "targets": {"MODEL": 90}}],
@@ -35,6 +37,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
+from math import ceil
 from typing import Any
 
 from pydantic import BaseModel
@@ -65,15 +68,25 @@ UNITS = {
     ("PoolPlan", "companion_memory"): "companionMemoryBytes",
     ("PoolPlan", "companion_memory_limit"): "companionMemoryLimitBytes",
     ("PoolPlan", "model_storage"): "modelStorageBytes",
+    ("PoolPlan", "volume"): "volumeBytes",
     ("PoolPlan", "pull_deadline"): "pullDeadlineSeconds",
     ("PoolPlan", "drain_limit"): "drainLimitSeconds",
     ("ScalingPlan", "up_after"): "upAfterSeconds",
     ("ScalingPlan", "down_after"): "downAfterSeconds",
+    ("ScalingPlan", "up_every"): "upEverySeconds",
+    ("ScalingPlan", "down_every"): "downEverySeconds",
+    ("ScalingPlan", "look_every"): "lookEverySeconds",
+    ("Asked", "cpu"): "cpuMillicores",
+    ("Asked", "memory"): "memoryBytes",
+    ("Asked", "memory_limit"): "memoryLimitBytes",
     ("SleepPlan", "hold_for"): "holdForSeconds",
     ("SleepPlan", "idle_after"): "idleAfterSeconds",
     ("SleepPlan", "starts_within"): "startsWithinSeconds",
     ("SleepPlan", "wake_cost"): "wakeUsd",
     ("SleepPlan", "saved_hourly"): "savedUsdPerHour",
+    ("SleepPlan", "hours"): "hoursPerMonth",
+    ("KeptPlan", "hours"): "hoursPerMonth",
+    ("KeptPlan", "monthly"): "usdPerMonth",
     ("PoolPlan", "grace_period"): "gracePeriodSeconds",
     ("PoolPlan", "startup_period"): "startupPeriodSeconds",
     ("PoolPlan", "rollout_deadline"): "rolloutDeadlineSeconds",
@@ -147,7 +160,7 @@ def _driver(driver: DriverPlan) -> dict[str, Any]:
 
 
 def _pool(pool: PoolPlan) -> dict[str, Any]:
-    return {"sleeps": pool.sleeps}
+    return {"sleeps": pool.sleeps, "volumeGb": ceil(pool.volume / 10**9)}
 
 
 DERIVED: dict[type, Callable[[Any], dict[str, Any]]] = {

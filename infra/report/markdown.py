@@ -103,6 +103,7 @@ def _scope(plan: FleetPlan) -> str:
     facts = [
         ("storage", figures.storage(plan)),
         ("scaling", figures.scaling(plan)),
+        ("schedule", figures.scheduled(plan)),
         ("asleep", figures.sleeping(plan)),
         ("cluster", figures.cluster(plan)),
         *figures.scope(plan),

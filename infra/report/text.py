@@ -168,6 +168,7 @@ def _facts(plan: FleetPlan, width: int) -> Iterator[Text]:
     facts = [
         ("storage", figures.storage(plan)),
         ("scaling", figures.scaling(plan)),
+        ("schedule", figures.scheduled(plan)),
         ("asleep", figures.sleeping(plan)),
         ("cluster", figures.cluster(plan)),
         *figures.scope(plan),

@@ -1793,6 +1793,22 @@ CASES: tuple[Case, ...] = (
         "not a certificate in PEM form",
         "BEGIN CERTIFICATE",
     ),
+    Case(
+        "a volume that is too small",
+        {"pools/a100/storage": "volume", "pools/a100/volumeSize": "20Gi"},
+        "fleet.pools.a100.volumeSize",
+        "a volume of 20Gi leaves 20.4 GB, and its models need",
+        "volumeSize: 50G",
+    ),
+    Case(
+        "a size of no volume",
+        {"pools/t4/volumeSize": "200Gi"},
+        "fleet.pools.t4.volumeSize",
+        "has no volume: its models are kept with the pod",
+        "storage: volume",
+        "warning",
+        alone=False,
+    ),
     Case("a volume for two", {"pools/t4/storage": "volume"}, "fleet.pools.t4.storage", "one writer", "one replica"),
     Case(
         "a budget below the minimum",

@@ -14,7 +14,7 @@ from infra.change.model import Action, FleetChange, ResourceChange
 from infra.change.resources import compare, program
 from infra.config import FleetConfig, parse
 from infra.plan.build import build as plan
-from infra.problem import warning
+from infra.problem import Problem, warning
 from infra.report import change as words
 from infra.report import change_json, comment
 from tests.unit.conftest import GOOD
@@ -260,22 +260,46 @@ def test_money_by_another_regions_prices_says_so() -> None:
 
 
 def kept(models: list[str], **pool: Any) -> dict[str, Any]:
-    pools = {"one": {"gpu": "l4", "storage": "volume", "replicas": "0..1", **pool}}
+    pools = {"one": {"gpu": "a100-80gb", "storage": "volume", "replicas": "0..1", **pool}}
     return {"gke": {"location": "us-central1-a"}, "pools": pools, "models": {name: ["one"] for name in models}}
 
 
 def test_a_volume_of_another_size_is_a_risk_where_kubernetes_refuses_it() -> None:
-    few, more = ["llama3.2:3b"], ["llama3.2:3b", "llama3.1:8b", "gemma3:4b"]
+    few, more = ["llama3.2:3b"], ["llama3.2:3b", "llama3.1:8b", "llama3.3:70b"]
 
-    def told(old: Any, new: Any) -> list[str]:
-        return [one.message for one in change_of(old, new).risks if one.place == "fleet.pools.one.storage"]
+    def told(old: Any, new: Any) -> list[Problem]:
+        return [one for one in change_of(old, new).risks if one.place == "fleet.pools.one.storage"]
 
     (smaller,) = told(kept(more), kept(few))
-    assert "refuses a smaller one" in smaller
+    assert "goes from 100G to 50G: Kubernetes refuses a smaller one" in smaller.message
     (unbound,) = told(kept(few), kept(more))
-    assert "until a first pod has run on it" in unbound
+    assert "until a first pod has run on it" in unbound.message
     assert told(kept(few, replicas=1), kept(more, replicas=1)) == []
     assert told(kept(few), kept(few)) == []
+    # the ways that its remedy names, and a size that is in the file from the beginning
+    assert "volumeSize: 100G" in smaller.remedy
+    assert told(kept(more), kept(few, volumeSize="100G")) == []
+    assert told(kept(more, volumeSize="200Gi"), kept(few, volumeSize="200Gi")) == []
+    (named,) = told(kept(few, volumeSize="200Gi"), kept(few, volumeSize="100Gi"))
+    assert "goes from 200Gi to 100Gi" in named.message
+
+
+def test_a_schedule_is_told_with_its_hours_and_its_money() -> None:
+    workdays = {"from": "0 8 * * 1-5", "to": "0 18 * * 1-5"}
+    office = {**GOOD, "pools": {**GOOD["pools"], "t4": {**GOOD["pools"]["t4"], "schedule": [workdays]}}}
+    said = "its schedule keeps 1 replica for 217.3 hours of a month, at least $120"
+
+    def told(old: Any, new: Any) -> tuple[str, str]:
+        change = change_of(old, new)
+        (row,) = [one for one in words.rows(change) if one.key == "pools.t4.schedule"]
+        return next(one for one in words.verdict(change) if "minimum" in one), row.effect
+
+    # NAT is paid for by the machine
+    assert told(GOOD, office) == ("+$121 at minimum", f"no pod restarts; {said}")
+    assert told(office, GOOD) == (
+        "-$121 at minimum",
+        f"no pod restarts; its schedule keeps nothing (before: {said.removeprefix('its schedule keeps ')})",
+    )
 
 
 def test_what_closes_a_door_or_asks_for_less_is_no_risk() -> None:

@@ -156,12 +156,3 @@ def test_a_chat_costs_its_volume_and_is_exposed_at_a_price(
 
 def test_the_bill_carries_the_day_of_its_oldest_price(plan_of: Plan, good: dict) -> None:
     assert bill(plan_of, good).date.isoformat() >= "2026-01-01"
-
-
-def test_hours_that_a_schedule_keeps_are_told_as_not_counted(plan_of: Plan, good: dict) -> None:
-    times = [{"from": "0 8 * * 1-5", "to": "0 18 * * 1-5"}]
-    before = bill(plan_of, good)
-    good["pools"]["t4"]["schedule"] = times
-    after = bill(plan_of, good)
-    assert set(after.not_counted) - set(before.not_counted) == {"hours that a schedule keeps t4 up"}
-    assert after.total == before.total

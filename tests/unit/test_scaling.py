@@ -1,13 +1,9 @@
-"""What a pool's replicas follow, what sleeping saves, and when a schedule holds."""
+"""What a pool's replicas follow, and what sleeping saves."""
 
-from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as some
 
-from infra.plan import cron
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.plan.scaling import SAFE_SHARE
 from infra.problem import Severity, has_errors
@@ -134,61 +130,3 @@ def test_a_schedule_stands_in_the_plan(plan_of: Plan, good: dict) -> None:
         "0 8 * * 1-5", "0 18 * * 1-5", "Europe/Berlin", 1,
     )  # fmt: skip
     assert "1 from '0 8 * * 1-5' to '0 18 * * 1-5' Europe/Berlin" in figures.scaling(plan)
-
-
-# Cron times
-
-
-def minutes(text: str) -> set[int]:
-    """The minutes of the year at which a cron time fires, looked at one by one."""
-    parsed = cron.parse(text)
-    found = set()
-    for day in range(366):
-        if parsed.on(date(cron.YEAR, 1, 1) + timedelta(days=day)):
-            found |= {day * 1440 + 60 * hour + minute for hour in parsed.hours for minute in parsed.minutes}
-    return found
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("0 8 * * *", 366),
-        ("0 8 * * 1-5", 260),
-        ("0 8 * * mon-fri", 260),
-        ("*/15 8 * * *", 4 * 366),
-        ("0 8 1 * *", 12),
-        ("0 8 29 feb ?", 1),
-        ("0 8 1 1 mon", 6),
-        ("0,30 8-9 * jan *", 4 * 31),
-        ("5/20 8 1 1 *", 3),
-    ],
-)
-def test_a_cron_time_stands_for_its_minutes(text: str, count: int) -> None:
-    assert len(minutes(text)) == count
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "* * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 7", "5-1 * * * *", "*/0 * * * *",
-     "a * * * *", "1,,2 * * * *", "1- * * * *", "* * * * mon-sun-tue", "² * * * *", "99999 * * * *"],
-)  # fmt: skip
-def test_what_is_no_cron_time_is_refused(text: str) -> None:
-    with pytest.raises(cron.CronError):
-        cron.parse(text)
-
-
-HOURS = some.tuples(some.integers(0, 23), some.integers(0, 23)).filter(lambda pair: pair[0] != pair[1])
-
-
-@settings(deadline=None)
-@given(HOURS, HOURS)
-def test_two_daily_windows_overlap_where_an_hour_lies_in_both(one: tuple[int, int], other: tuple[int, int]) -> None:
-    def hours(window: tuple[int, int]) -> set[int]:
-        first, last = window
-        return set(range(first, last)) if first < last else set(range(first, 24)) | set(range(last))
-
-    def window(pair: tuple[int, int]) -> tuple[cron.Cron, cron.Cron]:
-        return cron.parse(f"0 {pair[0]} * * *"), cron.parse(f"0 {pair[1]} * * *")
-
-    assert cron.overlap(window(one), window(other)) == bool(hours(one) & hours(other))
-    assert cron.overlap(window(one), window(other)) == cron.overlap(window(other), window(one))

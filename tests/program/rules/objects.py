@@ -269,7 +269,7 @@ def every_map_holds_what_is_read_from_it_and_is_below_a_mebibyte(view: View) -> 
 
 @rule
 def a_pool_with_a_volume_has_one_that_holds_its_models_and_waits_for_its_pod(view: View) -> Complaints:
-    wanted = {f"{pool.name}-server-volume": pool for pool in view.pools if pool.volume_gb}
+    wanted = {f"{pool.name}-server-volume": pool for pool in view.pools if pool.volume}
     if {one.name for one in view.all(VOLUME_CLAIM)} - {"fleet-chat-volume"} != set(wanted):
         yield f"the volumes of {sorted(wanted)} are not what is there"
     for name, pool in wanted.items():
@@ -280,7 +280,7 @@ def a_pool_with_a_volume_has_one_that_holds_its_models_and_waits_for_its_pod(vie
                 "metadata.labels": {**MANAGED_BY, **_server_pod(pool.name)},
                 "metadata.annotations": {"pulumi.com/skipAwait": "true"},
                 "spec.accessModes": ["ReadWriteOnce"],
-                "spec.resources.requests.storage": f"{pool.volume_gb}G",
+                "spec.resources.requests.storage": pool.volume_request,
             },
         )
 

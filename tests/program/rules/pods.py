@@ -210,7 +210,7 @@ def every_container_of_a_server_sees_the_models_and_the_script(view: View) -> Co
             "/tmp": {"name": "tmp", "emptyDir": {}},
             "/etc/ollama-fleet/prepare": {"name": "prepare", "configMap": {"name": "ollama-prepare"}},
         }
-        if pool.volume_gb:
+        if pool.volume:
             mounted["/ollama/models"] = {"name": "store", "persistentVolumeClaim": {"claimName": pool.names.models}}
         beside = {
             MODELS: {"name": "models", "configMap": {"name": pool.names.models}},
