@@ -28,7 +28,6 @@ CERTIFICATE = "/etc/ollama-fleet/tls"
 CONFIGURATION = "/etc/ollama-fleet/envoy"
 TLS_PORT = 8443
 TLS_FILES = "ollama-fleet/envoy"
-ENVOY_CPU, ENVOY_MEMORY = "50m", 64 * 2**20
 
 
 def terminator(plan: ChatPlan) -> dict[str, str]:
@@ -48,7 +47,7 @@ def pod(
     configuration: pulumi.Input[str] | None,
 ) -> PodSpecArgs:
     """The pod, with the names of its ServiceAccount, of what it keeps secret, of its volume and of Envoy's files."""
-    tls = [] if configuration is None else [_envoy(router)]
+    tls = [] if configuration is None else [_envoy(plan, router)]
     return PodSpecArgs(
         service_account_name=account,
         automount_service_account_token=False,
@@ -126,7 +125,7 @@ def _asked(*, period: int, failures: int) -> ProbeArgs:
     )
 
 
-def _envoy(router: RouterPlan) -> ContainerArgs:
+def _envoy(plan: ChatPlan, router: RouterPlan) -> ContainerArgs:
     return ContainerArgs(
         name="envoy",
         image=router.image,
@@ -138,7 +137,8 @@ def _envoy(router: RouterPlan) -> ContainerArgs:
         ],
         ports=[ContainerPortArgs(name="https", container_port=TLS_PORT)],
         resources=ResourceRequirementsArgs(
-            requests={"cpu": ENVOY_CPU, "memory": str(ENVOY_MEMORY)}, limits={"memory": str(4 * ENVOY_MEMORY)}
+            requests={"cpu": f"{plan.envoy_cpu_request}m", "memory": str(plan.envoy_memory_request)},
+            limits={"memory": str(plan.envoy_memory_limit)},
         ),
         security_context=locked_down(),
         volume_mounts=[

@@ -124,7 +124,7 @@ def _pod(args: LoadTestArgs, program: ConfigMap, secret: Secret | None) -> PodSp
                 ],
                 resources=ResourceRequirementsArgs(
                     requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-                    limits={"memory": str(2 * plan.memory_request)},
+                    limits={"memory": str(plan.memory_limit)},
                 ),
                 security_context=locked_down(),
                 volume_mounts=[

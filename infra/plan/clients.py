@@ -13,7 +13,9 @@ CHAT_PORT = 8080
 CHAT_MEMORY_REQUEST, CHAT_MEMORY_LIMIT = 3 * 2**29, 3 * 2**30
 """open-webui 0.12.4 held 1.24 GB after its first chat (measured 2026-11-21); documents that it reads come on top."""
 CHAT_CPU_REQUEST = 200
-LOAD_TEST_MEMORY_REQUEST = 2**29
+ENVOY_CPU_REQUEST = 50
+ENVOY_MEMORY_REQUEST, ENVOY_MEMORY_LIMIT = 2**26, 2**28
+LOAD_TEST_MEMORY_REQUEST, LOAD_TEST_MEMORY_LIMIT = 2**29, 2**30
 LOAD_TEST_CPU_REQUEST = 500
 
 
@@ -31,6 +33,9 @@ def chat(catalogue: Catalogue, config: FleetConfig, models: Sequence[ModelPlan])
         memory_request=CHAT_MEMORY_REQUEST,
         memory_limit=CHAT_MEMORY_LIMIT,
         cpu_request=CHAT_CPU_REQUEST,
+        envoy_cpu_request=ENVOY_CPU_REQUEST,
+        envoy_memory_request=ENVOY_MEMORY_REQUEST,
+        envoy_memory_limit=ENVOY_MEMORY_LIMIT,
     )
 
 
@@ -49,6 +54,7 @@ def load_test(catalogue: Catalogue, config: FleetConfig) -> LoadTestPlan | None:
         users=section.users,
         seconds=60 * section.minutes,
         memory_request=LOAD_TEST_MEMORY_REQUEST,
+        memory_limit=LOAD_TEST_MEMORY_LIMIT,
         cpu_request=LOAD_TEST_CPU_REQUEST,
     )
 

@@ -497,6 +497,10 @@ class ChatPlan:
     memory_request: int
     memory_limit: int
     cpu_request: int
+    envoy_cpu_request: int
+    """Of the Envoy that holds the certificate."""
+    envoy_memory_request: int
+    envoy_memory_limit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -507,6 +511,7 @@ class LoadTestPlan:
     users: int
     seconds: int
     memory_request: int
+    memory_limit: int
     cpu_request: int
 
 
