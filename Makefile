@@ -7,7 +7,7 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan local loadtest preview up destroy test test-cluster test-kill fuzz check tools bench clean
+.PHONY: help plan local loadtest preview up destroy test test-cluster test-kill fuzz check tools bench bench-door clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ tools: ## the outside programs that tests need: found on PATH, installed, or bui
 
 bench: $(VENV)/.installed-test ## the curve of `fleet plan` and `fleet resources` over models and pools
 	@$(RUN) bench/plan_speed.py
+
+bench-door: $(VENV)/.installed-test ## what the door costs beside plain Envoy, into README and docs; needs wrk (ROUNDS=7, SECONDS=4)
+	@$(RUN) bench/door.py --write $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
