@@ -425,6 +425,9 @@ class Monitoring(Section):
     """Who scrapes: Google's managed Prometheus, a ServiceMonitor, or whoever reads annotations."""
     dashboards: Flag = True
     """Whether dashboards are made."""
+    gpus: Flag = False
+    """Whether use, memory and temperature of the GPUs are read: by NVIDIA's exporter, a privileged pod on each of their
+    nodes on GKE."""
 
 
 class LoadTest(Section):

@@ -222,6 +222,7 @@ class PoolNames:
     """Deployment, Service, ServiceAccount, PodDisruptionBudget and NetworkPolicy."""
     node_pool: str
     driver: str
+    gpu_exporter: str
     models: str
     """The ConfigMap of model definitions."""
 
@@ -473,6 +474,22 @@ class RouterPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GpuExporterPlan:
+    """NVIDIA's exporter of what the GPUs themselves show, on every node of some pools."""
+
+    image: str
+    port: int
+    counters: str
+    """The text of its list of figures."""
+    pools: tuple[str, ...]
+    left_out: Mapping[str, str]
+    """The other pools, and why each has none."""
+    cpu_request: int
+    memory_request: int
+    memory_limit: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class MonitoringPlan:
     """Who scrapes the routers, and what is made of it."""
 
@@ -481,6 +498,8 @@ class MonitoringPlan:
     """Groups of recording and alert rules, as Prometheus has them."""
     dashboards: Mapping[str, str]
     """Grafana's JSON by file name."""
+    gpus: GpuExporterPlan | None = None
+    """None where the file does not ask for it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,6 +170,7 @@ def _facts(plan: FleetPlan, width: int) -> Iterator[Text]:
         ("scaling", figures.scaling(plan)),
         ("asleep", figures.sleeping(plan)),
         ("cluster", figures.cluster(plan)),
+        ("GPU figures", figures.gpus(plan)),
         *figures.scope(plan),
     ]
     if plan.models:
