@@ -503,6 +503,20 @@ class MonitoringPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DoorWithTls:
+    """How a client in the cluster reaches a door that speaks TLS, by an Envoy of its own pod."""
+
+    listen: int
+    """On loopback, in clear."""
+    address: str
+    port: int
+    host: str | None
+    """What the certificate must be for; None: nobody knows."""
+    secret: str
+    """Of the certificate."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ChatPlan:
     """Open WebUI beside the router."""
 
@@ -511,6 +525,8 @@ class ChatPlan:
     volume_gb: int
     tls: str | None
     """The Secret of its certificate."""
+    door: DoorWithTls | None
+    """None: the door speaks no TLS, and is asked by its own address."""
     embedding: str | None
     """The model that reads documents for it; None: documents are not read."""
     memory_request: int

@@ -12,7 +12,7 @@ import pytest
 from infra.commands.manifests import objects, render
 from infra.problem import has_errors
 from infra.recorder import RecordedResource, Recording, Secret, reveal
-from router import certificate
+from router import certificate, terminating
 from tests.program.programs import WATCHED, Program, plan_of, run
 from tests.program.rules.security import restricted
 from tests.program.rules.view import COMPONENT, DAEMON_SET, DEPLOYMENT, NETWORK_POLICY, SERVICE
@@ -171,10 +171,39 @@ def test_a_page_with_a_certificate_has_an_envoy_before_it_and_one_without_has_no
         assert [container["name"] for container in pod["containers"]] == ["chat", "envoy"]
         assert secret in [(volume.get("secret") or {}).get("secretName") for volume in pod["volumes"]]
         files = one(recording, "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
-        assert set(files) == {"envoy.json", certificate.FILE}
-        assert environment(recording)["AIOHTTP_CLIENT_SESSION_SSL"] == "false"
+        assert set(files) == {"envoy.json", certificate.FILE, terminating.AUTHORITY}
         command = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         assert "--insecure" in command["containers"][0]["command"]
+
+
+def test_the_chat_asks_a_door_with_tls_through_its_envoy_which_sees_the_certificate_and_not_its_key() -> None:
+    recording = fleet(chat={"tls": "talk"}, router={"tls": "door", "host": "llm.example.org"})
+    said = environment(recording)
+    assert said["OPENAI_API_BASE_URL"] == said["RAG_OPENAI_API_BASE_URL"] == "http://127.0.0.1:8081/v1"
+    assert not [name for name in said if "SSL" in name], "it compares the certificates of everybody else"
+    pod = page(recording)
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "door"]
+    assert volume["secret"]["secretName"] == "door"
+    assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt"]
+    mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][1]["volumeMounts"]}
+    data = one(recording, "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
+    (authority,) = json.loads(data[terminating.AUTHORITY])["resources"]
+    assert authority["validation_context"]["trusted_ca"]["filename"] == f"{mounted['door']}/tls.crt"
+    assert "llm.example.org" in json.dumps(authority["validation_context"]["match_typed_subject_alt_names"])
+    assert "ollama-router.ollama.svc.cluster.local" in data["envoy.json"]
+    assert environment(fleet(chat={"tls": "talk"}))["OPENAI_API_BASE_URL"].startswith("http://ollama-router.")
+
+
+def test_a_certificate_of_which_nobody_says_the_name_is_told_of() -> None:
+    def said(**router: str) -> list[str]:
+        problems = plan_of({**WATCHED, "router": {"tls": "door", **router}}).problems
+        return [one.message for one in problems if one.place == "fleet.router.host"]
+
+    assert len(said()) == 1
+    assert "believes any name of its authority" in said()[0]
+    assert said(host="llm.example.org") == []
+    data = one(fleet(router={"tls": "door"}), "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
+    assert "match_typed_subject_alt_names" not in data[terminating.AUTHORITY]
 
 
 KINDS = {
