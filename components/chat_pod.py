@@ -163,11 +163,11 @@ def _volumes(plan: ChatPlan, configuration: pulumi.Input[str]) -> list[VolumeArg
     return [
         VolumeArgs(name="envoy", config_map=ConfigMapVolumeSourceArgs(name=configuration)),
         VolumeArgs(name="tls", secret=SecretVolumeSourceArgs(secret_name=plan.tls, default_mode=0o440)),
-        *([_certificate(plan.door.secret)] if plan.door else []),
+        *([door_certificate(plan.door.secret)] if plan.door else []),
     ]
 
 
-def _certificate(secret: str) -> VolumeArgs:
+def door_certificate(secret: str) -> VolumeArgs:
     """Of the door: what everybody may see, and not its key."""
     shown = [KeyToPathArgs(key=certificate.CHAIN, path=certificate.CHAIN)]
     return VolumeArgs(name="door", secret=SecretVolumeSourceArgs(secret_name=secret, items=shown, default_mode=0o440))

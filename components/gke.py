@@ -220,7 +220,6 @@ def _clients(
                 namespace=here,
                 url=url,
                 metrics=metrics,
-                secure=plan.router.settings.tls is not None,
                 key=key(door.LOAD_TEST_KEY),
             ),
             opts=component,

@@ -378,7 +378,7 @@ class Router(Section):
     tls: str | None = None
     """The name of a kubernetes.io/tls Secret in the fleet's namespace."""
     host: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
-    """The name that the certificate is for, llm.example.org: the chat then believes no other."""
+    """The name that the certificate is for, llm.example.org: chat and load test then believe no other."""
     client_options: Literal["refuse", "pass"] = "refuse"
     """refuse: num_ctx other than the plan's, num_gpu and main_gpu are 400; pass: memory is not guaranteed."""
     source_ranges: tuple[Cidr, ...] = ()

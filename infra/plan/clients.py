@@ -67,6 +67,8 @@ def load_test(catalogue: Catalogue, config: FleetConfig) -> LoadTestPlan | None:
         return None
     return LoadTestPlan(
         image=catalogue.gke.images["load_test"],
+        tls=config.router.tls,
+        host=config.router.host,
         users=section.users,
         seconds=60 * section.minutes,
         memory_request=LOAD_TEST_MEMORY_REQUEST,
@@ -85,10 +87,11 @@ def check(config: FleetConfig, planned: ClusterPlan | None) -> Iterator[Problem]
                 "it stands beside the router on GKE, and the file has no gke: nothing is made",
                 "take it out, or add gke",
             )
-    if planned is not None and config.chat is not None and config.router.tls and not config.router.host:
+    asking = [name for name, section in (("chat", config.chat), ("load test", config.load_test)) if section is not None]
+    if planned is not None and asking and config.router.tls and not config.router.host:
         yield warning(
             place("router", "host"),
-            "nobody says what the door's certificate is for: the chat believes any name of its authority",
+            f"the door's certificate may be for anything: to {' and '.join(asking)} any name of its authority is good",
             "write the name that clients use",
         )
     if config.chat is not None and config.router.auth == "none" and config.router.expose != "cluster":

@@ -543,6 +543,10 @@ class LoadTestPlan:
     """A load test that waits for somebody to start it."""
 
     image: str
+    tls: str | None
+    """The Secret of the door's certificate."""
+    host: str | None
+    """What that must be for; None: nobody knows."""
     users: int
     seconds: int
     memory_request: int

@@ -81,7 +81,7 @@ def test_its_pod_satisfies_the_restricted_profile_and_runs_what_the_file_says(wa
     assert list(restricted(pod)) == []
     command = " ".join(pod["containers"][0]["command"])
     assert "--users 20 --seconds 180" in command
-    assert "--insecure" not in command
+    assert "--believe" not in command
     assert job["activeDeadlineSeconds"] > 180
     assert job["backoffLimit"] == 0
 
@@ -173,13 +173,21 @@ def test_a_page_with_a_certificate_has_an_envoy_before_it_and_one_without_has_no
         files = one(recording, "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
         assert set(files) == {"envoy.json", certificate.FILE, terminating.AUTHORITY}
         command = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        assert "--insecure" in command["containers"][0]["command"]
+        asks = command["containers"][0]["command"]
+        assert "--insecure" not in asks
+        assert asks[asks.index("--believe") + 1] == "/etc/ollama-fleet/door/tls.crt"
+        assert "--host" not in asks
+        (volume,) = [one for one in command["volumes"] if one["name"] == "door"]
+        assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt"], "of its Secret the certificate alone"
 
 
 def test_the_chat_asks_a_door_with_tls_through_its_envoy_which_sees_the_certificate_and_not_its_key() -> None:
     recording = fleet(chat={"tls": "talk"}, router={"tls": "door", "host": "llm.example.org"})
     said = environment(recording)
     assert said["OPENAI_API_BASE_URL"] == said["RAG_OPENAI_API_BASE_URL"] == "http://127.0.0.1:8081/v1"
+    job = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    asks = job["containers"][0]["command"]
+    assert asks[asks.index("--host") + 1] == "llm.example.org"
     assert not [name for name in said if "SSL" in name], "it compares the certificates of everybody else"
     pod = page(recording)
     (volume,) = [one for one in pod["volumes"] if one["name"] == "door"]
@@ -200,7 +208,7 @@ def test_a_certificate_of_which_nobody_says_the_name_is_told_of() -> None:
         return [one.message for one in problems if one.place == "fleet.router.host"]
 
     assert len(said()) == 1
-    assert "believes any name of its authority" in said()[0]
+    assert "any name of its authority is good" in said()[0]
     assert said(host="llm.example.org") == []
     data = one(fleet(router={"tls": "door"}), "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
     assert "match_typed_subject_alt_names" not in data[terminating.AUTHORITY]

@@ -1897,7 +1897,7 @@ CASES: tuple[Case, ...] = (
         "a chat that cannot compare the name of the door",
         {"router": {"tls": "door"}, "chat": True},
         "fleet.router.host",
-        "the chat believes any name of its authority",
+        "any name of its authority is good",
         "write the name that clients use",
         "warning",
     ),
