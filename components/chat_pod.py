@@ -9,6 +9,7 @@ from pulumi_kubernetes.core.v1 import (
     EnvFromSourceArgs,
     EnvVarArgs,
     HTTPGetActionArgs,
+    KeyToPathArgs,
     PersistentVolumeClaimVolumeSourceArgs,
     PodSpecArgs,
     ProbeArgs,
@@ -21,19 +22,28 @@ from pulumi_kubernetes.core.v1 import (
 
 from components.restricted import locked_down, pod_security
 from infra.plan.model import ChatPlan, RouterPlan
-from router import terminating
+from router import certificate, terminating
 
 DATA = "/data"
 CERTIFICATE = "/etc/ollama-fleet/tls"
+DOOR = "/etc/ollama-fleet/door"
 CONFIGURATION = "/etc/ollama-fleet/envoy"
 TLS_PORT = 8443
 TLS_FILES = "ollama-fleet/envoy"
-ENVOY_CPU, ENVOY_MEMORY = "50m", 64 * 2**20
 
 
 def terminator(plan: ChatPlan) -> dict[str, str]:
     """The files of the Envoy that holds the certificate."""
-    return terminating.files(TLS_PORT, plan.port, configuration=CONFIGURATION, pair=CERTIFICATE)
+    door = None
+    if plan.door is not None:
+        door = terminating.Door(
+            listen=plan.door.listen,
+            address=plan.door.address,
+            port=plan.door.port,
+            name=plan.door.host or "",
+            folder=DOOR,
+        )
+    return terminating.files(TLS_PORT, plan.port, configuration=CONFIGURATION, pair=CERTIFICATE, door=door)
 
 
 def pod(
@@ -48,13 +58,13 @@ def pod(
     configuration: pulumi.Input[str] | None,
 ) -> PodSpecArgs:
     """The pod, with the names of its ServiceAccount, of what it keeps secret, of its volume and of Envoy's files."""
-    tls = [] if configuration is None else [_envoy(router)]
+    tls = [] if configuration is None else [_envoy(plan, router)]
     return PodSpecArgs(
         service_account_name=account,
         automount_service_account_token=False,
         enable_service_links=False,
         security_context=pod_security(),
-        containers=[_page(plan, router, admin, url, secret), *tls],
+        containers=[_page(plan, admin, url, secret), *tls],
         volumes=[
             VolumeArgs(name="data", persistent_volume_claim=PersistentVolumeClaimVolumeSourceArgs(claim_name=volume)),
             VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs()),
@@ -63,10 +73,11 @@ def pod(
     )
 
 
-def _page(
-    plan: ChatPlan, router: RouterPlan, admin: str, url: pulumi.Input[str], secret: pulumi.Input[str]
-) -> ContainerArgs:
-    door = pulumi.Output.concat(url, "/v1")
+def _page(plan: ChatPlan, admin: str, url: pulumi.Input[str], secret: pulumi.Input[str]) -> ContainerArgs:
+    # by way of the Envoy beside it, which knows the door's certificate: Open WebUI itself compares it with the name of
+    # the Service, which no certificate of a public authority is for, or believes everybody
+    asked = url if plan.door is None else f"http://127.0.0.1:{plan.door.listen}"
+    door = pulumi.Output.concat(asked, "/v1")
     plain = {
         "DATA_DIR": DATA,
         "HOME": "/tmp",  # noqa: S108
@@ -87,8 +98,6 @@ def _page(
         "ANONYMIZED_TELEMETRY": "false",
         "DO_NOT_TRACK": "true",
         "SCARF_NO_ANALYTICS": "true",
-        # the door's certificate is for the name that people use, and this pod asks it by the cluster's
-        **({"AIOHTTP_CLIENT_SESSION_SSL": "false"} if router.settings.tls else {}),
         **({"RAG_EMBEDDING_ENGINE": "openai", "RAG_EMBEDDING_MODEL": plan.embedding} if plan.embedding else {}),
     }
     addresses = ["OPENAI_API_BASE_URL", *(["RAG_OPENAI_API_BASE_URL"] if plan.embedding else [])]
@@ -126,7 +135,7 @@ def _asked(*, period: int, failures: int) -> ProbeArgs:
     )
 
 
-def _envoy(router: RouterPlan) -> ContainerArgs:
+def _envoy(plan: ChatPlan, router: RouterPlan) -> ContainerArgs:
     return ContainerArgs(
         name="envoy",
         image=router.image,
@@ -138,12 +147,14 @@ def _envoy(router: RouterPlan) -> ContainerArgs:
         ],
         ports=[ContainerPortArgs(name="https", container_port=TLS_PORT)],
         resources=ResourceRequirementsArgs(
-            requests={"cpu": ENVOY_CPU, "memory": str(ENVOY_MEMORY)}, limits={"memory": str(4 * ENVOY_MEMORY)}
+            requests={"cpu": f"{plan.envoy_cpu_request}m", "memory": str(plan.envoy_memory_request)},
+            limits={"memory": str(plan.envoy_memory_limit)},
         ),
         security_context=locked_down(),
         volume_mounts=[
             VolumeMountArgs(name="envoy", mount_path=CONFIGURATION, read_only=True),
             VolumeMountArgs(name="tls", mount_path=CERTIFICATE, read_only=True),
+            *([VolumeMountArgs(name="door", mount_path=DOOR, read_only=True)] if plan.door else []),
         ],
     )
 
@@ -152,4 +163,11 @@ def _volumes(plan: ChatPlan, configuration: pulumi.Input[str]) -> list[VolumeArg
     return [
         VolumeArgs(name="envoy", config_map=ConfigMapVolumeSourceArgs(name=configuration)),
         VolumeArgs(name="tls", secret=SecretVolumeSourceArgs(secret_name=plan.tls, default_mode=0o440)),
+        *([door_certificate(plan.door.secret)] if plan.door else []),
     ]
+
+
+def door_certificate(secret: str) -> VolumeArgs:
+    """Of the door: what everybody may see, and not its key."""
+    shown = [KeyToPathArgs(key=certificate.CHAIN, path=certificate.CHAIN)]
+    return VolumeArgs(name="door", secret=SecretVolumeSourceArgs(secret_name=secret, items=shown, default_mode=0o440))

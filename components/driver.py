@@ -122,7 +122,10 @@ def _pod(pool: PoolPlan) -> PodSpecArgs:
         ]
         if installs
         else None,
-        init_containers=[*([_installer(driver, paths)] if installs else []), _verifier(driver)],
+        init_containers=[
+            *([_installer(driver, paths)] if installs else []),
+            verifier(driver, 0 if installs else WAIT_SECONDS),
+        ],
         containers=[
             ContainerArgs(
                 name="pause",
@@ -161,10 +164,11 @@ def _installer(driver: DriverPlan, paths: dict[str, tuple[str, str]]) -> Contain
     )
 
 
-def _verifier(driver: DriverPlan) -> ContainerArgs:
+def verifier(driver: DriverPlan, seconds: int = WAIT_SECONDS) -> ContainerArgs:
+    """Waits until the planned driver is loaded on the node, and fails where another one is, or none comes."""
     environment = {
         "DRIVER_EXPECTED": driver.expected,
-        "DRIVER_WAIT_SECONDS": str(0 if driver.mode == "installer" else WAIT_SECONDS),
+        "DRIVER_WAIT_SECONDS": str(seconds),
     }
     return ContainerArgs(
         name="verify",

@@ -19,8 +19,8 @@ class FleetArgs:
 
 class Fleet(pulumi.ComponentResource):
     """`ollama-fleet:components:Fleet`: cluster, namespaces, and for each pool on GKE a NodePool, a Driver, a Server and
-    a Scaler; one Router for all, with its ApiKeys; Keda where it scales; Monitoring, LoadTest and Chat where the file
-    asks for them.
+    a Scaler; one Router for all, with its ApiKeys; Keda where it scales; Monitoring, GpuExporter, LoadTest and Chat
+    where the file asks for them.
 
     A KubernetesSite for each site whose objects `up` applies; other sites are set up there.
     """

@@ -23,6 +23,7 @@ from components.api_keys import ApiKeys, ApiKeysArgs
 from components.chat import Chat, ChatArgs
 from components.cluster import Cluster, ClusterArgs
 from components.driver import Driver, DriverArgs
+from components.gpu_exporter import GpuExporter, GpuExporterArgs
 from components.keda import Keda, KedaArgs
 from components.load_test import LoadTest, LoadTestArgs
 from components.monitoring import Monitoring, MonitoringArgs, annotations
@@ -127,10 +128,11 @@ def build(
     in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
     with_driver = [pool for pool in in_cluster if pool.driver.checked_on_node]
     drivers = _driver_namespace(name, planned, inside) if with_driver else None
+    installed: dict[str, Driver] = {}
     for pool in in_cluster:
         node_pool = _node_pool(fleet, pool, planned, cluster)
         if drivers is not None and pool in with_driver:
-            Driver(
+            installed[pool.name] = Driver(
                 f"{pool.name}-driver",
                 DriverArgs(pool=pool, namespace=drivers.namespace.metadata.name, after=[node_pool, drivers.quota]),
                 opts=component,
@@ -159,6 +161,19 @@ def build(
                 ),
                 opts=component,
             )
+    gpus = plan.monitoring.gpus if plan.monitoring else None
+    if plan.monitoring is not None and gpus is not None and gpus.pools and drivers is not None:
+        GpuExporter(
+            f"{name}-gpu-exporter",
+            GpuExporterArgs(
+                plan=gpus,
+                kind=plan.monitoring.kind,
+                pools=[plan.pool(pool) for pool in gpus.pools],
+                namespace=drivers.namespace.metadata.name,
+                after=[installed[pool].daemon_set for pool in gpus.pools],
+            ),
+            opts=component,
+        )
     beside = _Beside(namespace=namespace, cluster=cluster, router=router, keys=None if keys is None else keys.keys)
     chat = _clients(fleet, name, plan, planned, beside, component)
     return Built(
@@ -205,7 +220,6 @@ def _clients(
                 namespace=here,
                 url=url,
                 metrics=metrics,
-                secure=plan.router.settings.tls is not None,
                 key=key(door.LOAD_TEST_KEY),
             ),
             opts=component,

@@ -23,9 +23,11 @@ from pulumi_kubernetes.core.v1 import (
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
+from components.chat_pod import DOOR, door_certificate
 from components.restricted import locked_down, pod_security
 from infra.plan.model import LoadTestPlan
 from infra.plan.naming import LOAD_TEST
+from router import certificate
 
 FOLDER = Path(__file__).parents[1] / "loadtest"
 PROGRAM = "/opt/ollama-fleet"
@@ -45,8 +47,6 @@ class LoadTestArgs:
     namespace: pulumi.Input[str]
     url: pulumi.Input[str]
     metrics: pulumi.Input[str]
-    secure: bool
-    """Whether the door speaks TLS: its certificate is for the name that clients use, and not for the cluster's."""
     key: pulumi.Output[str] | None
     """Its own; None where nobody needs one."""
 
@@ -111,7 +111,9 @@ def _pod(args: LoadTestArgs, program: ConfigMap, secret: Secret | None) -> PodSp
                 image=plan.image,
                 command=[
                     *("python", "-m", "loadtest", "--users", str(plan.users), "--seconds", str(plan.seconds)),
-                    *(["--insecure"] if args.secure else []),
+                    # its address is the Service's, and its certificate is for the name that clients use
+                    *(["--believe", f"{DOOR}/{certificate.CHAIN}"] if plan.tls else []),
+                    *(["--host", plan.host] if plan.tls and plan.host else []),
                     *("--out", REPORT, "--url", "$(FLEET_URL)", "--metrics", "$(FLEET_METRICS)"),
                 ],
                 env=[
@@ -124,17 +126,19 @@ def _pod(args: LoadTestArgs, program: ConfigMap, secret: Secret | None) -> PodSp
                 ],
                 resources=ResourceRequirementsArgs(
                     requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-                    limits={"memory": str(2 * plan.memory_request)},
+                    limits={"memory": str(plan.memory_limit)},
                 ),
                 security_context=locked_down(),
                 volume_mounts=[
                     VolumeMountArgs(name="program", mount_path=f"{PROGRAM}/loadtest", read_only=True),
                     VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108
+                    *([VolumeMountArgs(name="door", mount_path=DOOR, read_only=True)] if plan.tls else []),
                 ],
             )
         ],
         volumes=[
             VolumeArgs(name="program", config_map=ConfigMapVolumeSourceArgs(name=program.metadata.name)),
             VolumeArgs(name="tmp", empty_dir=EmptyDirVolumeSourceArgs()),
+            *([door_certificate(plan.tls)] if plan.tls else []),
         ],
     )

@@ -76,6 +76,11 @@ class Monitoring(pulumi.ComponentResource):
 
 def annotations(plan: MonitoringPlan | None, port: int) -> Mapping[str, str]:
     """Of the Service of metrics, for a Prometheus that looks for them."""
-    if plan is None or plan.kind != "annotations":
+    return {} if plan is None else scraped(plan.kind, port)
+
+
+def scraped(kind: str, port: int) -> Mapping[str, str]:
+    """What a Prometheus looks for that has no object of its own here."""
+    if kind != "annotations":
         return {}
     return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": PATH}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import requests
 
-from loadtest.local import LocalFleet, NotStartedError, Target
+from loadtest.local import LocalFleet, NotStartedError, Target, believing
 from loadtest.mix import DEFAULT, Mix, MixError, read
 from loadtest.report import broken, markdown, write
 from loadtest.run import run
@@ -63,7 +63,13 @@ def _target(options: argparse.Namespace) -> AbstractContextManager[Target]:
         if not url.startswith(("http://", "https://")):
             raise UnableError("--url: it has no scheme\nwrite it like http://127.0.0.1:8080")
         key = os.environ.get("FLEET_API_KEY", "")
-        return nullcontext(Target(url=url, key=key, metrics=options.metrics, verify=not options.insecure))
+        try:
+            if options.believe:
+                believing(options.believe)
+        except OSError:
+            raise UnableError(f"--believe: {options.believe} has no certificate\nname a file in PEM form") from None
+        believed = {"believed": options.believe, "host": options.host}
+        return nullcontext(Target(url=url, key=key, metrics=options.metrics, verify=not options.insecure, **believed))
     return LocalFleet(options.stack)
 
 
@@ -122,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--metrics", default="", help="of a router, for the replicas over time")
     parser.add_argument("--mix", default=str(DEFAULT), help="the file of models, prompts, stages and limits")
     parser.add_argument("--out", default="", help="folder of the report; default: loadtest-report/DATE-TIME")
+    parser.add_argument("--believe", metavar="FILE", default="", help="certificates that are believed, and no others")
+    parser.add_argument("--host", default="", help="with --believe: the name that the certificate must be for")
     parser.add_argument("--insecure", action="store_true", help="take whatever certificate the door shows")
     parser.add_argument("--smoke", action="store_true", help=f"{SMOKE_SECONDS} s, up to {SMOKE_USERS} users")
     parser.add_argument("--users", type=_whole, help="the most at once; the stages keep their proportions")

@@ -1,8 +1,10 @@
-"""Two Grafana dashboards: the fleet, and one model."""
+"""Grafana dashboards: the fleet, one model, and the GPUs where somebody reads them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from monitoring import gpus
 
 WIDTH, HEIGHT, COLUMNS = 8, 8, 24
 SOURCE = {"type": "prometheus", "uid": "${source}"}
@@ -15,12 +17,15 @@ Panel = tuple[str, str, Sequence[Query]]
 """Title, unit, queries."""
 
 
-def dashboards() -> dict[str, str]:
+def dashboards(*, with_gpus: bool = True) -> dict[str, str]:
     """The JSON of each by its file name, as Grafana imports it or reads it from a folder."""
-    return {
+    found = {
         "fleet.json": _dashboard("ollama-fleet", "Ollama fleet", FLEET, ()),
         "model.json": _dashboard("ollama-fleet-model", "Ollama fleet: a model", ONE_MODEL, (_model_variable(),)),
     }
+    if with_gpus:
+        found["gpus.json"] = _dashboard("ollama-fleet-gpus", "Ollama fleet: GPUs", GPUS, ())
+    return found
 
 
 def _rate(name: str, by: str, more: str = "") -> str:
@@ -83,6 +88,27 @@ ONE_MODEL: Sequence[Panel] = (
     ),
     ("Asked", "Bps", [(_rate("envoy_fleet_bytes_in", "pool", ONLY), "{{pool}}")]),
     ("Answered", "Bps", [(_rate("envoy_fleet_bytes_out", "pool", ONLY), "{{pool}}")]),
+)
+
+
+def _gpu(name: str) -> str:
+    """Of the fleet's own exporters: one that somebody else runs beside them says no pool."""
+    return f'{name}{{pool!=""}}'
+
+
+BY_GPU = "{{pool}} {{UUID}}"
+SHARE_USED = (
+    f"sum by (pool) ({_gpu(gpus.MEMORY_USED)}) / sum by (pool) ({_gpu(gpus.MEMORY_USED)} + {_gpu(gpus.MEMORY_FREE)})"
+)
+GPUS: Sequence[Panel] = (
+    ("Use by pool", "percent", [(f"avg by (pool) ({_gpu(gpus.USE)})", "{{pool}}")]),
+    ("Use by GPU", "percent", [(f"max by (pool, UUID) ({_gpu(gpus.USE)})", BY_GPU)]),
+    ("Memory used by pool", "percentunit", [(SHARE_USED, "{{pool}}")]),
+    ("Memory used by GPU", "bytes", [(f"max by (pool, UUID) ({_gpu(gpus.MEMORY_USED)}) * 1048576", BY_GPU)]),
+    ("Temperature, hottest of a pool", "celsius", [(f"max by (pool) ({_gpu(gpus.TEMPERATURE)})", "{{pool}}")]),
+    ("Power by pool", "watt", [(f"sum by (pool) ({_gpu(gpus.POWER)})", "{{pool}}")]),
+    ("Clock, slowest of a pool", "hertz", [(f"min by (pool) ({_gpu(gpus.CLOCK)}) * 1000000", "{{pool}}")]),
+    ("Last XID error", "none", [(f"max by (pool, UUID) ({_gpu(gpus.FAULT)})", BY_GPU)]),
 )
 
 

@@ -1,45 +1,100 @@
-"""A plain TLS door before one server of the same pod: for what speaks no TLS itself."""
+"""An Envoy beside one server of the same pod that speaks no TLS itself: the certificate before it, and its way to the
+door behind it."""
 
 import json
+from dataclasses import dataclass
 
 from router import certificate
-from router.extension import LOOPBACK, extension, socket
+from router.extension import LOOPBACK, Config, extension, socket, typed
 
-FILE = "envoy.json"
+FILE, AUTHORITY = "envoy.json", "authority.json"
 
 
-def files(port: int, server_port: int, *, configuration: str, pair: str) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """A door with TLS that the server asks through Envoy, in clear on loopback."""
+
+    listen: int
+    address: str
+    port: int
+    name: str = ""
+    """What its certificate must be for; empty: nobody knows."""
+    folder: str
+    """Where its Secret is mounted, the certificate alone."""
+
+
+def files(port: int, server_port: int, *, configuration: str, pair: str, door: Door | None = None) -> dict[str, str]:
     """What Envoy reads from the folder `configuration`, with the certificate and its key in the folder `pair`.
 
-    WebSockets pass, a renewed pair is taken up, and a stream may be silent as long as the server wants.
+    WebSockets pass, a renewed pair is taken up, and a stream may be silent as long as the server wants. The door is
+    believed with a certificate of the mounted chain alone, as it is renewed, and for its name where that is known.
     """
-    to_server = {"route": {"cluster": "server", "timeout": "0s"}, "match": {"prefix": "/"}}
+    listeners = [
+        _listener("server", "0.0.0.0", port, upgrades=True, transport_socket=certificate.socket(configuration))  # noqa: S104
+    ]
+    clusters = [_cluster("server", LOOPBACK, server_port)]
+    more: dict[str, Config] = {}
+    if door is not None:
+        listeners.append(_listener("door", LOOPBACK, door.listen))
+        clusters.append(_cluster("door", door.address, door.port, transport_socket=_tls(door, configuration)))
+        more[AUTHORITY] = {"resources": [_authority(door)]}
+    bootstrap = {
+        "node": {"id": "terminator", "cluster": "ollama-fleet"},
+        "static_resources": {"listeners": listeners, "clusters": clusters},
+    }
+    parts = {FILE: bootstrap, certificate.FILE: {"resources": [certificate.secret(pair)]}, **more}
+    return {name: json.dumps(part, indent=1) + "\n" for name, part in parts.items()}
+
+
+def _listener(cluster: str, address: str, port: int, *, upgrades: bool = False, **chain: Config) -> Config:
+    everything = {"route": {"cluster": cluster, "timeout": "0s"}, "match": {"prefix": "/"}}
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="door",
+        stat_prefix=cluster,
         use_remote_address=True,
         normalize_path=True,
         stream_idle_timeout="0s",
-        upgrade_configs=[{"upgrade_type": "websocket"}],
+        **({"upgrade_configs": [{"upgrade_type": "websocket"}]} if upgrades else {}),
         http_filters=[extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
-        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [to_server]}]},
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [everything]}]},
     )
-    chain = {"transport_socket": certificate.socket(configuration), "filters": [manager]}
-    cluster = {
-        "name": "server",
+    return {"name": cluster, "address": socket(address, port), "filter_chains": [{**chain, "filters": [manager]}]}
+
+
+def _cluster(name: str, address: str, port: int, **more: Config) -> Config:
+    return {
+        "name": name,
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_PREFERRED",
         "connect_timeout": "5s",
         "load_assignment": {
-            "cluster_name": "server",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(LOOPBACK, server_port)}}]}],
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address, port)}}]}],
         },
+        **more,
     }
-    bootstrap = {
-        "node": {"id": "terminator", "cluster": "ollama-fleet"},
-        "static_resources": {
-            "listeners": [{"name": "door", "address": socket("0.0.0.0", port), "filter_chains": [chain]}],  # noqa: S104
-            "clusters": [cluster],
+
+
+def _tls(door: Door, configuration: str) -> Config:
+    source = {"resource_api_version": "V3", "path_config_source": {"path": f"{configuration}/{AUTHORITY}"}}
+    return extension(
+        "envoy.transport_sockets.tls",
+        "extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        sni=door.name or door.address,
+        common_tls_context={"validation_context_sds_secret_config": {"name": "door", "sds_config": source}},
+    )
+
+
+def _authority(door: Door) -> Config:
+    """The door's own chain is trusted: the cluster has it, so that nobody needs to be asked who signed it."""
+    names = [{"san_type": "DNS", "matcher": {"exact": door.name}}] if door.name else []
+    return typed(
+        "extensions.transport_sockets.tls.v3.Secret",
+        name="door",
+        validation_context={
+            "trusted_ca": {"filename": f"{door.folder}/{certificate.CHAIN}"},
+            "watched_directory": {"path": door.folder},
+            **({"match_typed_subject_alt_names": names} if names else {}),
         },
-    }
-    resources = {"resources": [certificate.secret(pair)]}
-    return {FILE: json.dumps(bootstrap, indent=1) + "\n", certificate.FILE: json.dumps(resources, indent=1) + "\n"}
+    )

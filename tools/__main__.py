@@ -12,12 +12,13 @@ from tools.pins import UnknownToolError, pin, pins
 def main(arguments: list[str] | None = None) -> int:
     """Exit 0 when every named program is there, 1 when one is missing, 2 for a wrong name."""
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="default: every pinned program")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: every pinned program that is not too large")
     parser.add_argument("--find", action="store_true", help="only print where it is; exit 1 if nowhere")
     options = parser.parse_args(arguments)
     failed = False
     try:
-        for name in options.names or [*pins(), *files()]:
+        everything = [*(name for name, tool in pins().items() if not tool.only_named), *files()]
+        for name in options.names or everything:
             if name in files():
                 failed |= not _file(name, only_find=options.find)
                 continue

@@ -69,6 +69,8 @@ class Tool:
     debian: str = ""
     """The system's package, where neither of the two brings it."""
     python: PythonEnvironment | None = None
+    only_named: bool = False
+    """Too large to come with all the others: it is brought where somebody names it."""
 
     @property
     def cached(self) -> Path:

@@ -325,6 +325,17 @@ class KedaFacts(Fact):
     metrics_port: int
 
 
+class GpuExporterFacts(Fact):
+    """Which cards and drivers NVIDIA's exporter reads, and what it asks of a node."""
+
+    minimum_compute: Version
+    minimum_driver: int
+    port: int
+    cpu_millis: int
+    memory_mib: int
+    memory_limit_mib: int
+
+
 class GkeFacts(BaseModel):
     """Google Kubernetes Engine: nodes, defaults and what the fleet adds to each cluster."""
 
@@ -345,6 +356,7 @@ class GkeFacts(BaseModel):
     memory: MemoryFacts
     wake: WakeFacts
     keda: KedaFacts
+    gpu_exporter: GpuExporterFacts
     # decisions of the house, dated like any other fact
     context: int
     hours_per_month: int

@@ -379,6 +379,8 @@ class Router(Section):
     """Names of keys, and what each may do. Left out: one, everyone, for everything."""
     tls: str | None = None
     """The name of a kubernetes.io/tls Secret in the fleet's namespace."""
+    host: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
+    """The name that the certificate is for, llm.example.org: chat and load test then believe no other."""
     client_options: Literal["refuse", "pass"] = "refuse"
     """refuse: num_ctx other than the plan's, num_gpu and main_gpu are 400; pass: memory is not guaranteed."""
     source_ranges: tuple[Cidr, ...] = ()
@@ -427,6 +429,9 @@ class Monitoring(Section):
     """Who scrapes: Google's managed Prometheus, a ServiceMonitor, or whoever reads annotations."""
     dashboards: Flag = True
     """Whether dashboards are made."""
+    gpus: Flag = False
+    """Whether use, memory and temperature of the GPUs are read: by NVIDIA's exporter, a privileged pod on each of their
+    nodes on GKE."""
 
 
 class LoadTest(Section):

@@ -138,7 +138,7 @@ def build(
         keda=scaling.keda(catalogue, config, planned),
         certificates=config.proxy.ca or "" if config.proxy else "",
         monitoring=monitoring.build(catalogue, config, planned, bill),
-        chat=clients.chat(catalogue, config, model_plans),
+        chat=clients.chat(catalogue, config, model_plans, namespace),
         load_test=clients.load_test(catalogue, config),
         problems=tidy(found),
         sites=at_sites,

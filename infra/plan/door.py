@@ -64,6 +64,12 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "whoever reaches the internal load balancer can use these GPUs",
             "leave auth: keys, or name sourceRanges",
         )
+    if router.host is not None and router.tls is None:
+        yield warning(
+            place("router", "host"),
+            "it says what a certificate is for, and the file has no tls",
+            "name its Secret in tls",
+        )
     if config.gke is None and router.tls is not None:
         yield warning(
             place("router", "tls"),

@@ -23,6 +23,8 @@ CHAT = "ollama-chat"
 LOAD_TEST = "ollama-loadtest"
 MONITORING = "ollama-fleet"
 """Of the scraper's object and of the rules; its maps of rules and dashboards begin with it."""
+GPU_EXPORTER = "nvidia-dcgm"
+"""Of what all its pods share, and their label."""
 POOL_LABEL = "ollama-fleet/pool"
 DRIVER_NAMESPACE_SUFFIX = "drivers"
 
@@ -33,6 +35,7 @@ def pool(name: str) -> PoolNames:
         workload=f"ollama-{name}",
         node_pool=short(f"ollama-{name}", NODE_POOL_LENGTH),
         driver=f"nvidia-driver-{name}",
+        gpu_exporter=f"nvidia-dcgm-{name}",
         models=f"ollama-{name}-models",
     )
 
@@ -78,4 +81,4 @@ def check(config: FleetConfig) -> Iterator[Problem]:
 
 
 def _objects(names: PoolNames) -> Iterable[str]:
-    return {names.workload, names.node_pool, names.driver, names.models}
+    return {names.workload, names.node_pool, names.driver, names.gpu_exporter, names.models}

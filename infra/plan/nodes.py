@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from math import ceil
 
-from infra.catalogue.types import Catalogue, Gpu
+from infra.catalogue.types import Catalogue, Gpu, NodeFacts
 from infra.config import FleetConfig, Pool, place
 from infra.config.types import shown
 from infra.plan import cost
@@ -35,6 +35,20 @@ def machines_for(catalogue: Catalogue, gpu: str, count: int) -> Iterator[str]:
             and machine.memory_gb <= limit.max_memory_gb
         ):
             yield name
+
+
+def kept(catalogue: Catalogue, config: FleetConfig, gpu: Gpu) -> NodeFacts:
+    """What is withheld on a node of that GPU: by GKE, and by the exporter where the file asks for it."""
+    facts = catalogue.gke.node
+    if gpu.compute is None or config.monitoring is None or not config.monitoring.gpus:
+        return facts
+    exporter = catalogue.gke.gpu_exporter
+    return facts.model_copy(
+        update={
+            "system_cpu_millis": facts.system_cpu_millis + exporter.cpu_millis,
+            "system_memory_mib": facts.system_memory_mib + exporter.memory_mib,
+        }
+    )
 
 
 def nodes(
@@ -127,7 +141,7 @@ def _machine_type(
     replicas_per_node: int,
 ) -> tuple[str | None, list[Problem]]:
     location = config.gke.location if config.gke else ""
-    facts = catalogue.gke.node
+    facts = kept(catalogue, config, gpu)
 
     def price(candidate: str) -> tuple[bool, float, str]:
         hourly = cost.machine_hourly(catalogue, location, candidate, gpu=pool.gpu, gpus=count, spot=pool.spot)
@@ -161,11 +175,12 @@ def _machine_type(
                 f"write a gpusPerNode that it has: {offered}",
             )
         ]
-    return None, [error(here, *_unfit(catalogue, pool, gpu, load, replicas_per_node, carrying, fitting))]
+    return None, [error(here, *_unfit(catalogue, facts, pool, gpu, load, replicas_per_node, carrying, fitting))]
 
 
 def _unfit(
     catalogue: Catalogue,
+    facts: NodeFacts,
     pool: Pool,
     gpu: Gpu,
     load: Load,
@@ -187,7 +202,7 @@ def _unfit(
         message = f"{wish} cannot carry {count} x {gpu.title}" if count else f"{wish} brings GPUs that the pool has not"
         remedy = f"use one of {listed}"
     else:
-        share = pod_share(catalogue.machines[wish], catalogue.gke.node, replicas=replicas_per_node)
+        share = pod_share(catalogue.machines[wish], facts, replicas=replicas_per_node)
         left = amount(share.cpu, share.memory)
         message = f"{wish} leaves each of {replicas_per_node} replica(s) {left}, and one needs {wanted}"
         remedy = f"use one of {listed}" if fitting else less

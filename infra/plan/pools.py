@@ -15,6 +15,7 @@ from infra.plan import (
     modelfile,
     naming,
     needs,
+    nodes,
     placement,
     routes,
     scaling,
@@ -152,7 +153,9 @@ def finish(
     server = catalogue.gke.server
     if machines is not None:
         share = capacity.pod_share(
-            catalogue.machines[machines.machine_type], catalogue.gke.node, replicas=machines.replicas_per_node
+            catalogue.machines[machines.machine_type],
+            nodes.kept(catalogue, inputs.config, drafted.gpu),
+            replicas=machines.replicas_per_node,
         )
     else:
         share = capacity.Allocatable(cpu=drafted.load.cpu, memory=drafted.load.memory)

@@ -63,6 +63,18 @@ def cluster(plan: FleetPlan) -> str:
     )
 
 
+def gpus(plan: FleetPlan) -> str:
+    """Whose GPUs are read, and why the others' are not; empty where the file does not ask for it."""
+    exporter = plan.monitoring.gpus if plan.monitoring else None
+    if exporter is None:
+        return ""
+    why: dict[str, list[str]] = {}
+    for pool, reason in exporter.left_out.items():
+        why.setdefault(reason, []).append(pool)
+    read = [f"{' '.join(exporter.pools)}: by a privileged pod on each node"] if exporter.pools else []
+    return "; ".join([*read, *(f"not of {' '.join(pools)}: {reason}" for reason, pools in why.items())])
+
+
 def storage(plan: FleetPlan) -> str:
     """What losing a pod downloads again, and what a volume keeps; empty where neither is decided here."""
     own = [pool for pool in plan.pools if pool.site is None and pool.model_storage]

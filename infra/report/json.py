@@ -101,6 +101,18 @@ UNITS = {
     ("RouterPlan", "drain_limit"): "drainLimitSeconds",
     ("RouterPlan", "cpu_target"): "cpuTargetPercent",
     ("Router", "max_body"): "maxBodyBytes",
+    ("GpuExporterPlan", "cpu_request"): "cpuRequestMillicores",
+    ("GpuExporterPlan", "memory_request"): "memoryRequestBytes",
+    ("GpuExporterPlan", "memory_limit"): "memoryLimitBytes",
+    ("ChatPlan", "cpu_request"): "cpuRequestMillicores",
+    ("ChatPlan", "memory_request"): "memoryRequestBytes",
+    ("ChatPlan", "memory_limit"): "memoryLimitBytes",
+    ("ChatPlan", "envoy_cpu_request"): "envoyCpuRequestMillicores",
+    ("ChatPlan", "envoy_memory_request"): "envoyMemoryRequestBytes",
+    ("ChatPlan", "envoy_memory_limit"): "envoyMemoryLimitBytes",
+    ("LoadTestPlan", "cpu_request"): "cpuRequestMillicores",
+    ("LoadTestPlan", "memory_request"): "memoryRequestBytes",
+    ("LoadTestPlan", "memory_limit"): "memoryLimitBytes",
     ("CostPlan", "budget"): "budgetUsdPerMonth",
 }
 """Keys whose field has its unit in the dataclass's docstring only."""

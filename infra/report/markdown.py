@@ -106,6 +106,7 @@ def _scope(plan: FleetPlan) -> str:
         ("schedule", figures.scheduled(plan)),
         ("asleep", figures.sleeping(plan)),
         ("cluster", figures.cluster(plan)),
+        ("GPU figures", figures.gpus(plan)),
         *figures.scope(plan),
     ]
     lines = [f"**{title}**: {escape(text)}" for title, text in facts if text]

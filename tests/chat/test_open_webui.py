@@ -1,7 +1,7 @@
 """Open WebUI before the local fleet: its calls as it made them, and the real package where there is one.
 
-`OPEN_WEBUI=/path/to/venv/bin/open-webui` names the program of the package `open-webui` (7 GB, in an environment of its
-own); without it that test is left out and the recorded calls alone are made.
+`OPEN_WEBUI` names the Python of an environment that has the package `open-webui` (7 GB); `make test-chat` makes one
+outside the checkout. Without it the tests of the page are left out, in CI too, and the recorded calls alone are made.
 """
 
 import json
@@ -13,17 +13,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from infra.local.ports import free_ports
 from infra.recorder import reveal
 from loadtest.local import LocalFleet, Target
+from tests.page.conftest import browser  # noqa: F401 - a fixture
 from tests.program.programs import WATCHED, run
 from tests.router.conftest import envoy  # noqa: F401 - a fixture
 
-START_SECONDS = 180.0
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+START_SECONDS = 600.0
+BROWSER_SECONDS = 60.0
+SERVE = "from open_webui import app; app()"
 CALLS = json.loads((Path(__file__).parent / "calls.json").read_text())
 PASSWORD = "a-password-of-a-test-1"
 MODEL = "llama3.1:8b"
@@ -61,7 +67,9 @@ def page(fleet: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     """The real one, with the environment that the program gives its pod."""
     program = os.environ.get("OPEN_WEBUI")
     if not program:
-        pytest.skip("the real Open WebUI left out: OPEN_WEBUI names no program of the package open-webui")
+        pytest.skip(
+            "the real Open WebUI left out: OPEN_WEBUI names no Python that has it; `make test-chat` brings 7 GB"
+        )
     folder = tmp_path_factory.mktemp("chat")
     recording = run(WATCHED)
     (deployment,) = [one for one in recording.resources if one.name == "fleet-chat-deployment"]
@@ -76,7 +84,11 @@ def page(fleet: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     said |= hidden
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [program, "serve", "--host", "127.0.0.1", "--port", str(port)], env=said, cwd=folder, stdout=log, stderr=log
+            [program, "-c", SERVE, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            env=said,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -117,3 +129,28 @@ def test_the_real_page_lets_in_its_one_account_and_chats_through_the_door(page: 
     document = {"name": "a document", "content": "Some text.", "collection_name": "documents"}
     status, read = asked("POST", f"{page}/api/v1/retrieval/process/text", document, token)
     assert (status, json.loads(read)["status"]) == (200, True)
+
+
+def test_somebody_signs_in_picks_a_model_and_reads_its_answer_in_a_browser(
+    page: str,
+    browser: "Browser",  # noqa: F811
+) -> None:
+    tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    tab.set_default_timeout(1000 * BROWSER_SECONDS)
+    # what is new in this release: shown once, and whenever it likes
+    news = tab.get_by_role("button", name=re.compile("^Okay"))
+    tab.add_locator_handler(news, news.click)
+    tab.goto(page)
+    assert tab.get_by_role("button", name=re.compile("Sign up")).count() == 0
+    tab.get_by_label("Email").fill("admin@localhost")
+    tab.locator("input[type=password]").fill(PASSWORD)
+    tab.get_by_role("button", name="Sign in").click()
+    chosen = tab.get_by_role("button", name=re.compile("^Selected model"))
+    chosen.click()
+    tab.get_by_role("option", name=f"Select {MODEL} model").click()
+    tab.get_by_role("button", name=f"Selected model: {MODEL}").wait_for()
+    tab.locator("#chat-input").click()
+    tab.keyboard.type("Who are you?")
+    tab.keyboard.press("Enter")
+    tab.get_by_text(re.compile(f"This answer is simulated, no model ran.*Model: {re.escape(MODEL)}")).first.wait_for()
+    tab.close()

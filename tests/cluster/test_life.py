@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from components import labels
 from infra.plan.model import PoolPlan
 from tests.cluster.fleet import Fleet
 from tests.cluster.kube import Manifest, until
@@ -113,8 +112,9 @@ def test_another_driver_branch_reaches_one_node_after_the_other_and_restarts_no_
 
 
 def driver(fleet: Fleet, pool: PoolPlan) -> Manifest:
-    found = [one for one in fleet.objects if one["kind"] == "DaemonSet"]
-    return next(one for one in found if one["metadata"]["labels"][labels.POOL] == pool.name)
+    return next(
+        one for one in fleet.objects if (one["kind"], one["metadata"]["name"]) == ("DaemonSet", pool.names.driver)
+    )
 
 
 def requests(pods: Sequence[Manifest]) -> Counter[str]:

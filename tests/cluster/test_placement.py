@@ -133,7 +133,7 @@ def test_a_pod_that_names_a_pool_but_not_its_taint_does_not_fit(
         assert "untolerated taint" in refusal(grown, bystander(nodeSelector={labels.POOL: pool.name}))
 
 
-def test_drivers_run_on_exactly_the_nodes_of_their_pool(fleet: Fleet) -> None:
+def test_drivers_and_exporters_run_on_exactly_the_nodes_of_their_pool(fleet: Fleet) -> None:
     for workload in fleet.workloads():
         if workload["kind"] == "DaemonSet":
             pool = fleet.plan.pool(workload["spec"]["selector"]["matchLabels"][labels.POOL])
@@ -141,8 +141,10 @@ def test_drivers_run_on_exactly_the_nodes_of_their_pool(fleet: Fleet) -> None:
 
 
 def test_every_pool_with_a_gpu_has_its_driver_or_a_check_of_googles(fleet: Fleet) -> None:
-    served = {one["metadata"]["labels"].get(labels.POOL) for one in fleet.workloads() if one["kind"] == "DaemonSet"}
-    assert served == {pool.name for pool in fleet.pools if pool.gpus_per_replica}
+    there = {one["metadata"]["name"] for one in fleet.workloads() if one["kind"] == "DaemonSet"}
+    read = fleet.plan.monitoring.gpus.pools if fleet.plan.monitoring and fleet.plan.monitoring.gpus else ()
+    drivers = {pool.names.driver for pool in fleet.pools if pool.gpus_per_replica}
+    assert there == drivers | {fleet.plan.pool(pool).names.gpu_exporter for pool in read}
 
 
 def test_the_router_spreads_over_the_system_nodes(fleet: Fleet) -> None:

@@ -27,7 +27,7 @@ from loadtest.replicas import parse
 from loadtest.report import Reading, Run, broken, figures, markdown, percentile
 from loadtest.shape import users_at
 from simulator import Behaviour, Model, Server
-from tests.router.conftest import certificate, envoy  # noqa: F401 - fixtures
+from tests.router.conftest import certificate, envoy, self_signed  # noqa: F401 - fixtures
 from tests.simulated import running
 
 ROOT = Path(__file__).parents[2]
@@ -389,6 +389,35 @@ def test_a_certificate_that_is_not_trusted_is_said_and_can_be_taken(
         assert (status, "its certificate is not trusted here\n--insecure" in beside) == (2, True)
         status, said, beside = ended(started(target, tmp_path / "report", *SHORT, "--insecure"))
         assert (status, "**passed**" in said) == (0, True), beside
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 0), ("", 0), ("other.example.org", 2)])
+def test_a_certificate_is_believed_that_is_named_and_for_its_own_name_whatever_the_address(
+    tmp_path: Path,
+    certificate: Path,  # noqa: F811
+    host: str,
+    status: int,
+) -> None:
+    chat = Model(name="chat:latest", capabilities=("completion",))
+    with running(Server("t4", [chat], Behaviour()), certificate) as port:
+        target = Target(url=f"https://127.0.0.1:{port}", key="k", metrics="")
+        options = ("--believe", str(certificate), *(("--host", host) if host else ()))
+        found, said, beside = ended(started(target, tmp_path / "report", *SHORT, *options))
+        assert (found, "**passed**" in said) == (status, status == 0), beside
+        assert "Traceback" not in beside
+
+
+def test_another_certificate_than_the_named_one_is_not_believed(
+    tmp_path: Path,
+    certificate: Path,  # noqa: F811
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = self_signed(tmp_path / "other")
+    with running(Server("t4", [Model(name="m")], Behaviour()), certificate) as port:
+        target = Target(url=f"https://localhost:{port}", key="k", metrics="")
+        for file, said in ((other, "its certificate is not trusted here"), (tmp_path / "none", "has no certificate")):
+            status, _, beside = ended(started(target, tmp_path / "report", *SHORT, "--believe", str(file)))
+            assert (status, said in beside, "Traceback" in beside) == (2, True, False), beside
 
 
 def test_a_model_that_the_door_lacks_is_named(fleet: Target, tmp_path: Path) -> None:

@@ -1,15 +1,23 @@
 """The dashboards: every query of every panel is answered with data by a real Prometheus that scrapes the local fleet
-under load, and the rules hear nothing of it."""
+under load, and the rules hear nothing of it.
+
+The figures of GPUs are those of dcgm.txt, two T4 in the form that NVIDIA's exporter 4.8.2 gives them
+(https://github.com/NVIDIA/dcgm-exporter internal/pkg/rendermetrics, 2026-05-06): no GPU was there to record one.
+"""
 
 import json
 import math
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +25,7 @@ import pytest
 
 from infra.stack import read
 from loadtest.local import LocalFleet, Target
-from monitoring import dashboards
+from monitoring import counters, dashboards
 from tests.monitoring.test_rules import RULES
 from tests.router.conftest import envoy  # noqa: F401 - a fixture
 
@@ -26,6 +34,7 @@ SCRAPE = "1s"
 WINDOW = "15s"
 """For $__rate_interval, which Grafana makes of the scrape interval."""
 PATIENCE = 60.0
+DCGM = Path(__file__).with_name("dcgm.txt")
 MODEL = "llama3.1:8b"
 
 
@@ -38,10 +47,32 @@ def get(url: str, key: str = "", body: object = None) -> bytes:
         return bytes(answer.read())
 
 
-class Prometheus:
-    """A real one, of one target."""
+@contextmanager
+def exporting(text: bytes) -> Iterator[str]:
+    """The address of an exporter that says this."""
 
-    def __init__(self, program: str, folder: Path, target: str) -> None:
+    class Exporter(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/plain; version=0.0.4")
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *words: object) -> None:
+            del words
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Exporter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+class Prometheus:
+    """A real one, of a router and of an exporter of GPUs."""
+
+    def __init__(self, program: str, folder: Path, target: str, exporter: str) -> None:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             port = one.getsockname()[1]
@@ -56,7 +87,12 @@ class Prometheus:
         config = {
             "global": {"scrape_interval": SCRAPE, "scrape_timeout": SCRAPE, "evaluation_interval": SCRAPE},
             "rule_files": ["rules.json"],
-            "scrape_configs": [scrape],
+            "scrape_configs": [
+                scrape,
+                # the fleet's own, to which every kind of scraper adds the pool; and GKE's on the same nodes
+                {"job_name": "gpus", "static_configs": [{"targets": [exporter], "labels": {"pool": "t4"}}]},
+                {"job_name": "googles", "static_configs": [{"targets": [exporter]}]},
+            ],
         }
         (folder / "prometheus.yml").write_text(json.dumps(config))
         self._log = (folder / "log").open("wb")
@@ -92,15 +128,16 @@ def fleet(envoy: Path) -> Iterator[Target]:  # noqa: F811
 @pytest.fixture(scope="module")
 def watched(prometheus: str, fleet: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """It has seen a fleet under load: every model asked over and over, by a process of its own."""
-    found = Prometheus(prometheus, tmp_path_factory.mktemp("prometheus"), fleet.metrics)
     models = [name for name, entry in read(ROOT, "dev").fleet["models"].items() if "embed" not in name]  # type: ignore[index,attr-defined]
-    load = subprocess.Popen([sys.executable, "-c", ASKING, fleet.url, fleet.key, *models])
-    try:
-        yield found
-    finally:
-        load.terminate()
-        load.wait(20)
-        found.close()
+    with exporting(DCGM.read_bytes()) as exporter:
+        found = Prometheus(prometheus, tmp_path_factory.mktemp("prometheus"), fleet.metrics, exporter)
+        load = subprocess.Popen([sys.executable, "-c", ASKING, fleet.url, fleet.key, *models])
+        try:
+            yield found
+        finally:
+            load.terminate()
+            load.wait(20)
+            found.close()
 
 
 ASKING = """
@@ -140,6 +177,31 @@ def test_every_query_of_every_panel_is_answered_with_data(
     asked = expression.replace("$__rate_interval", WINDOW).replace("$model", MODEL)
     assert "$" not in asked, (file, title)
     assert data(waited(watched, asked)), (file, title, asked)
+
+
+def test_the_gpus_are_those_of_the_fleets_own_exporters_alone(watched: Prometheus) -> None:
+    """GKE may have one of its own on the same nodes, which says no pool."""
+    panels = {panel["title"]: panel for panel in json.loads(dashboards()["gpus.json"])["panels"]}
+
+    def shown(title: str) -> list[float]:
+        found = waited(watched, panels[title]["targets"][0]["expr"])
+        assert {one["metric"]["pool"] for one in found} == {"t4"}
+        return sorted(float(one["value"][1]) for one in found)
+
+    assert shown("Use by pool") == [31]
+    assert shown("Use by GPU") == [0, 62]
+    assert shown("Memory used by pool") == pytest.approx([11673 / (2 * 14930)])
+    assert shown("Memory used by GPU") == [0, 11673 * 2**20]
+    assert shown("Temperature, hottest of a pool") == [71]
+    assert shown("Power by pool") == [76]
+
+
+def test_the_exporter_is_asked_for_each_figure_that_is_shown_and_for_no_other() -> None:
+    lines = [line.split(", ") for line in counters().splitlines()]
+    assert {kind for _, kind, _ in lines} == {"gauge"}
+    names = {name for name, _, _ in lines}
+    assert set(re.findall(r"DCGM_[A-Z_]+", dashboards()["gpus.json"])) == names
+    assert {line.split("{")[0] for line in DCGM.read_text().splitlines() if not line.startswith("#")} == names
 
 
 # of a fleet without an error there is no share of errors; tests/monitoring/test_rules.py has one with

@@ -61,7 +61,7 @@ WATCHED: dict[str, Any] = {
     "models": {"llama3.1:8b": ["t4"], "nomic-embed-text": ["t4"]},
     "router": {"expose": "internal", "sourceRanges": ["10.0.0.0/8"], "keys": {"search": {"models": ["llama3.1:8b"]}}},
     "budget": {"monthlyUsd": 1000},
-    "monitoring": "managed",
+    "monitoring": {"kind": "managed", "gpus": True},
     "chat": {"tls": "chat"},
     "loadTest": {"users": 20, "minutes": 3},
 }

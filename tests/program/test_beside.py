@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import pytest
 from infra.commands.manifests import objects, render
 from infra.problem import has_errors
 from infra.recorder import RecordedResource, Recording, Secret, reveal
-from router import certificate
+from router import certificate, terminating
 from tests.program.programs import WATCHED, Program, plan_of, run
 from tests.program.rules.security import restricted
-from tests.program.rules.view import COMPONENT, DEPLOYMENT, NETWORK_POLICY, SERVICE
+from tests.program.rules.view import COMPONENT, DAEMON_SET, DEPLOYMENT, NETWORK_POLICY, SERVICE
 
 GOLDEN = Path(__file__).parent / "golden" / "beside.json"
-CHAT, LOAD_TEST, MONITORING = "ollama-chat", "ollama-loadtest", "ollama-fleet"
+CHAT, LOAD_TEST, MONITORING, GPUS = "ollama-chat", "ollama-loadtest", "ollama-fleet", "nvidia-dcgm"
 CRON_JOB = "kubernetes:batch/v1:CronJob"
 
 
@@ -35,7 +36,7 @@ def fleet(**changes: Any) -> Recording:
 def beside(recording: Recording) -> Iterator[RecordedResource]:
     for one in recording.resources:
         name = (one.inputs.get("metadata") or {}).get("name", "")
-        if one.type.startswith("kubernetes:") and name.startswith((CHAT, LOAD_TEST, MONITORING)):
+        if one.type.startswith("kubernetes:") and name.startswith((CHAT, LOAD_TEST, MONITORING, GPUS)):
             yield one
 
 
@@ -62,7 +63,9 @@ def test_every_object_is_the_one_that_was_read_by_a_person(watched: Program) -> 
 
 def test_by_default_none_of_it_is_made(dev: Program) -> None:
     assert list(beside(dev.known)) == []
-    assert not {"Chat", "LoadTest", "Monitoring"} & {one.type.removeprefix(COMPONENT) for one in dev.known.resources}
+    assert not {"Chat", "LoadTest", "Monitoring", "GpuExporter"} & {
+        one.type.removeprefix(COMPONENT) for one in dev.known.resources
+    }
     assert dev.plan.router.keys == ("everyone",)
 
 
@@ -78,7 +81,7 @@ def test_its_pod_satisfies_the_restricted_profile_and_runs_what_the_file_says(wa
     assert list(restricted(pod)) == []
     command = " ".join(pod["containers"][0]["command"])
     assert "--users 20 --seconds 180" in command
-    assert "--insecure" not in command
+    assert "--believe" not in command
     assert job["activeDeadlineSeconds"] > 180
     assert job["backoffLimit"] == 0
 
@@ -168,10 +171,47 @@ def test_a_page_with_a_certificate_has_an_envoy_before_it_and_one_without_has_no
         assert [container["name"] for container in pod["containers"]] == ["chat", "envoy"]
         assert secret in [(volume.get("secret") or {}).get("secretName") for volume in pod["volumes"]]
         files = one(recording, "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
-        assert set(files) == {"envoy.json", certificate.FILE}
-        assert environment(recording)["AIOHTTP_CLIENT_SESSION_SSL"] == "false"
+        assert set(files) == {"envoy.json", certificate.FILE, terminating.AUTHORITY}
         command = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        assert "--insecure" in command["containers"][0]["command"]
+        asks = command["containers"][0]["command"]
+        assert "--insecure" not in asks
+        assert asks[asks.index("--believe") + 1] == "/etc/ollama-fleet/door/tls.crt"
+        assert "--host" not in asks
+        (volume,) = [one for one in command["volumes"] if one["name"] == "door"]
+        assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt"], "of its Secret the certificate alone"
+
+
+def test_the_chat_asks_a_door_with_tls_through_its_envoy_which_sees_the_certificate_and_not_its_key() -> None:
+    recording = fleet(chat={"tls": "talk"}, router={"tls": "door", "host": "llm.example.org"})
+    said = environment(recording)
+    assert said["OPENAI_API_BASE_URL"] == said["RAG_OPENAI_API_BASE_URL"] == "http://127.0.0.1:8081/v1"
+    job = one(recording, CRON_JOB, "fleet-load-test-job")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    asks = job["containers"][0]["command"]
+    assert asks[asks.index("--host") + 1] == "llm.example.org"
+    assert not [name for name in said if "SSL" in name], "it compares the certificates of everybody else"
+    pod = page(recording)
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "door"]
+    assert volume["secret"]["secretName"] == "door"
+    assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt"]
+    mounted = {mount["name"]: mount["mountPath"] for mount in pod["containers"][1]["volumeMounts"]}
+    data = one(recording, "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
+    (authority,) = json.loads(data[terminating.AUTHORITY])["resources"]
+    assert authority["validation_context"]["trusted_ca"]["filename"] == f"{mounted['door']}/tls.crt"
+    assert "llm.example.org" in json.dumps(authority["validation_context"]["match_typed_subject_alt_names"])
+    assert "ollama-router.ollama.svc.cluster.local" in data["envoy.json"]
+    assert environment(fleet(chat={"tls": "talk"}))["OPENAI_API_BASE_URL"].startswith("http://ollama-router.")
+
+
+def test_a_certificate_of_which_nobody_says_the_name_is_told_of() -> None:
+    def said(**router: str) -> list[str]:
+        problems = plan_of({**WATCHED, "router": {"tls": "door", **router}}).problems
+        return [one.message for one in problems if one.place == "fleet.router.host"]
+
+    assert len(said()) == 1
+    assert "any name of its authority is good" in said()[0]
+    assert said(host="llm.example.org") == []
+    data = one(fleet(router={"tls": "door"}), "kubernetes:core/v1:ConfigMap", "fleet-chat-tls")["data"]
+    assert "match_typed_subject_alt_names" not in data[terminating.AUTHORITY]
 
 
 KINDS = {
@@ -201,7 +241,95 @@ def test_who_scrapes_finds_every_router_and_has_the_rules(kind: str) -> None:
 
 def test_dashboards_are_there_unless_the_file_leaves_them_out(watched: Program) -> None:
     there = [one.name for one in watched.known.resources if "dashboard" in one.name]
-    assert there == ["fleet-monitoring-dashboard-fleet", "fleet-monitoring-dashboard-model"]
+    assert sorted(there) == [f"fleet-monitoring-dashboard-{one}" for one in ("fleet", "gpus", "model")]
+    without = fleet(monitoring="managed")
+    assert not [one for one in without.resources if one.name == "fleet-monitoring-dashboard-gpus"]
+
+
+def exporter(recording: Recording, pool: str = "t4") -> Any:
+    return one(recording, DAEMON_SET, f"fleet-gpu-exporter-{pool}")
+
+
+def test_gpus_are_read_on_the_nodes_of_their_pool_and_only_where_the_file_asks_for_it(watched: Program) -> None:
+    pod = exporter(watched.known)["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"ollama-fleet/pool": "t4"}
+    assert {entry["key"] for entry in pod["tolerations"]} == {"ollama-fleet/pool", "nvidia.com/gpu"}
+    assert "nvidia.com/gpu" not in json.dumps([one["resources"] for one in pod["containers"]]), "it takes no GPU"
+    without = fleet(monitoring="managed")
+    assert not [one for one in without.resources if "gpu-exporter" in one.name]
+
+
+def test_the_exporter_starts_once_the_planned_driver_is_loaded_and_finds_its_libraries(watched: Program) -> None:
+    (driver,) = [one for one in watched.known.of_type(DAEMON_SET) if one.name == "t4-driver-daemon-set"]
+    (own,) = [one for one in watched.known.of_type(DAEMON_SET) if one.name == "fleet-gpu-exporter-t4"]
+    verifies = reveal(driver.inputs)["spec"]["template"]["spec"]["initContainers"][-1]  # type: ignore[call-overload,index]
+    pod = exporter(watched.known)["spec"]["template"]["spec"]
+    (waits,) = pod["initContainers"]
+    assert {**waits, "env": None} == {**verifies, "env": None}
+    said = {entry["name"]: entry["value"] for entry in waits["env"]}
+    assert said["DRIVER_EXPECTED"] == "580."
+    assert int(said["DRIVER_WAIT_SECONDS"]) >= 300, "the driver is installed while it waits"
+    assert driver.urn in own.depends_on
+    (container,) = pod["containers"]
+    assert {"name": "LD_LIBRARY_PATH", "value": "/usr/local/nvidia/lib64"} in container["env"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["libraries"]["hostPath"] == {"path": "/home/kubernetes/bin/nvidia"}
+    assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    assert exporter(watched.known)["metadata"]["annotations"] == {"pulumi.com/skipAwait": "true"}
+
+
+def test_it_reads_what_the_dashboard_shows_and_is_started_again_when_that_changes(watched: Program) -> None:
+    counters = one(watched.known, "kubernetes:core/v1:ConfigMap", "fleet-gpu-exporter-counters")["data"]
+    template = exporter(watched.known)["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    assert container["args"][:2] == ["--collectors", "/etc/ollama-fleet/gpus/counters.csv"]
+    assert list(counters) == ["counters.csv"]
+    dashboard = one(watched.known, "kubernetes:core/v1:ConfigMap", "fleet-monitoring-dashboard-gpus")["data"][
+        "gpus.json"
+    ]
+    read = {line.split(",")[0] for line in counters["counters.csv"].splitlines()}
+    assert set(re.findall(r"DCGM_[A-Z_]+", dashboard)) == read
+    assert "ollama-fleet/counters" in template["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "hands_on"),
+    [
+        ("managed", "monitoring.googleapis.com/v1 PodMonitoring", {"targetLabels": {"fromPod": [{"from": "pool"}]}}),
+        ("serviceMonitor", "monitoring.coreos.com/v1 PodMonitor", {"podTargetLabels": ["pool"]}),
+        ("annotations", "", {}),
+    ],
+)
+def test_each_scraper_finds_the_exporters_and_says_their_pool(kind: str, made: str, hands_on: dict[str, Any]) -> None:
+    recording = fleet(monitoring={"kind": kind, "gpus": True})
+    template = exporter(recording)["spec"]["template"]
+    assert template["metadata"]["labels"]["pool"] == "t4"
+    scrapes = [reveal(one.inputs) for one in recording.resources if one.name == "fleet-gpu-exporter-scrape"]
+    assert [f"{one['apiVersion']} {one['kind']}" for one in scrapes] == ([made] if made else [])  # type: ignore[call-overload,index]
+    (container,) = template["spec"]["containers"]
+    for scrape in scrapes:
+        spec = scrape["spec"]  # type: ignore[call-overload,index]
+        assert spec["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        (endpoint,) = spec.get("endpoints") or spec["podMetricsEndpoints"]
+        assert endpoint["port"] == container["ports"][0]["name"]
+        assert hands_on.items() <= spec.items()
+    looks = template["metadata"]["annotations"].get("prometheus.io/port")
+    assert looks == ("9400" if kind == "annotations" else None)
+
+
+def test_only_scrapers_reach_the_exporter_and_it_reaches_nobody(watched: Program) -> None:
+    policy = one(watched.known, NETWORK_POLICY, "fleet-gpu-exporter-network-policy")["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy
+    labels = exporter(watched.known)["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"]["matchLabels"].items() <= labels.items()
+    assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["metrics"]
+
+
+def test_a_fleet_whose_gpus_are_all_elsewhere_has_no_exporter() -> None:
+    pools = {"cpu": {"gpu": "none"}}
+    recording = fleet(pools=pools, models={"llama3.2:3b": ["cpu"]}, monitoring={"gpus": True}, router={})
+    assert not [one for one in recording.resources if "gpu" in one.name]
 
 
 def test_without_a_cluster_each_of_them_is_said_to_make_nothing() -> None:

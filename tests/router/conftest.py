@@ -98,13 +98,11 @@ m60 = {{urls = ["http://{pools["m60"].address}"]}}
         yield Fleet(door, pools)
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for `localhost` and its key, in one file."""
+def self_signed(folder: Path) -> Path:
+    """A certificate for `localhost` and its key, in one file."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl on PATH, which makes the test's certificate")
-    folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         [openssl, *_SELF_SIGNED, "-keyout", "key.pem", "-out", "certificate.pem"],
         cwd=folder,
@@ -115,3 +113,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     both = folder / "both.pem"
     both.write_text((folder / "key.pem").read_text() + (folder / "certificate.pem").read_text())
     return both
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for `localhost` and its key, in one file."""
+    return self_signed(tmp_path_factory.mktemp("tls"))

@@ -1,17 +1,22 @@
-"""TLS before a server that speaks none, as the chat page has it: the real Envoy before a simulated server."""
+"""TLS around a server that speaks none, as the chat page has it: the real Envoy before it, and on its way to a door."""
 
 import http.client
+import itertools
 import json
+import shutil
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from infra.local.ports import free_ports
 from router import terminating
 from simulator import Behaviour, Model, Server
-from tests.router.door import stop, wait_until
+from tests.router.conftest import self_signed
+from tests.router.door import Mount, stop, wait_until
 from tests.simulated import running
 
 START_SECONDS = 20.0
@@ -91,3 +96,123 @@ def test_a_websocket_is_let_through(envoy: Path, certificate: Path, tmp_path: Pa
         # the simulator has no such page; an Envoy that takes no upgrade answers 403 by itself
         assert one.getresponse().status == http.client.NOT_FOUND
         one.close()
+
+
+@contextmanager
+def asking(envoy: Path, folder: Path, certificate: Path, door: int, name: str = "") -> Iterator[tuple[int, Mount]]:
+    """The port on loopback that leads to a door with TLS, and the mounted certificate that is believed of it."""
+    port, listen = free_ports(2)
+    pair, configuration = folder / "pair", folder / "configuration"
+    believed = Mount(folder / "believed")
+    pair.mkdir()
+    configuration.mkdir()
+    for file in ("tls.crt", "tls.key"):
+        (pair / file).write_bytes(certificate.read_bytes())
+    believed.publish({"tls.crt": certificate.read_text()})
+    way = terminating.Door(listen=listen, address="localhost", port=door, name=name, folder=str(believed.folder))
+    files = terminating.files(port, listen, configuration=str(configuration), pair=str(pair), door=way)
+    for file, text in files.items():
+        (configuration / file).write_text(text)
+    with (folder / "log").open("wb") as log:
+        command = [envoy, "-c", configuration / terminating.FILE, "--disable-hot-restart", "-l", "warning"]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_until(lambda: status(listen) is not None, START_SECONDS)
+        yield listen, believed
+    finally:
+        stop(process)
+
+
+def status(port: int) -> int | None:
+    """Of a request in clear on loopback; None where nobody listens."""
+    one = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        one.request("GET", "/api/version")
+        return one.getresponse().status
+    except OSError:
+        return None
+    finally:
+        one.close()
+
+
+@pytest.mark.parametrize(("name", "answered"), [("", 200), ("localhost", 200), ("other.example.org", 503)])
+def test_the_way_to_the_door_leads_to_its_certificate_and_to_no_other_name(
+    envoy: Path, certificate: Path, tmp_path: Path, name: str, answered: int
+) -> None:
+    with (
+        running(Server("t4", [Model(name="m")], Behaviour()), certificate) as door,
+        asking(envoy, tmp_path, certificate, door, name) as (listen, _),
+    ):
+        assert status(listen) == answered
+
+
+def test_whoever_shows_another_certificate_is_not_asked_until_the_secret_has_that_one(
+    envoy: Path, certificate: Path, another: Path, tmp_path: Path
+) -> None:
+    """A renewed one is taken up, as the kubelet swaps it in."""
+    with (
+        running(Server("t4", [Model(name="m")], Behaviour()), another) as door,
+        asking(envoy, tmp_path, certificate, door, "localhost") as (listen, believed),
+    ):
+        assert status(listen) == http.client.SERVICE_UNAVAILABLE
+        believed.publish({"tls.crt": another.read_text()})
+        wait_until(lambda: status(listen) == http.client.OK, START_SECONDS)
+
+
+def test_a_renewed_certificate_of_the_same_authority_is_believed_at_once_and_for_its_name_alone(
+    envoy: Path, issued: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The door may have it before the chat's mount does."""
+    before, after, elsewhere = issued("localhost"), issued("localhost"), issued("elsewhere.example.org")
+    for number, (shown, answered) in enumerate(((after, 200), (elsewhere, 503))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with (
+            running(Server("t4", [Model(name="m")], Behaviour()), shown) as door,
+            asking(envoy, folder, before, door, "localhost") as (listen, _),
+        ):
+            assert status(listen) == answered
+
+
+def test_a_stream_passes_to_the_door(envoy: Path, certificate: Path, tmp_path: Path) -> None:
+    with (
+        running(Server("t4", [Model(name="m")], Behaviour()), certificate) as door,
+        asking(envoy, tmp_path, certificate, door, "localhost") as (listen, _),
+    ):
+        one = http.client.HTTPConnection("127.0.0.1", listen, timeout=10)
+        one.request("POST", "/api/chat", json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}]}))
+        assert json.loads(one.getresponse().read().splitlines()[-1])["done"] is True
+        one.close()
+
+
+@pytest.fixture
+def another(tmp_path: Path) -> Path:
+    """A second certificate for `localhost`, of nobody that the first one knows."""
+    return self_signed(tmp_path)
+
+
+@pytest.fixture
+def issued(tmp_path: Path) -> Callable[[str], Path]:
+    """Makes certificates of one authority for a name, each a file with key, leaf and authority."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl on PATH, which makes the test's certificate")
+    numbers = itertools.count()
+
+    def ran(*words: str) -> None:
+        subprocess.run([openssl, *words], cwd=tmp_path, check=True, capture_output=True, timeout=30)
+
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    ran("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=authority")
+
+    def one(name: str) -> Path:
+        stem = f"issued{next(numbers)}"
+        ran("req", *new_key, "-keyout", f"{stem}.key", "-out", f"{stem}.csr", "-subj", f"/CN={name}")
+        (tmp_path / f"{stem}.ext").write_text(f"subjectAltName=DNS:{name}\n")
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{stem}.ext")
+        ran("x509", "-req", "-in", f"{stem}.csr", "-out", f"{stem}.pem", *signing)
+        both = tmp_path / f"{stem}-both.pem"
+        both.write_text("".join((tmp_path / f).read_text() for f in (f"{stem}.key", f"{stem}.pem", "ca.pem")))
+        return both
+
+    return one

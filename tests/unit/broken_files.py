@@ -1910,6 +1910,29 @@ CASES: tuple[Case, ...] = (
         )
     ),
     Case(
+        "a chat that cannot compare the name of the door",
+        {"router": {"tls": "door"}, "chat": True},
+        "fleet.router.host",
+        "any name of its authority is good",
+        "write the name that clients use",
+        "warning",
+    ),
+    Case(
+        "a name for a certificate that is not there",
+        {"router": {"host": "llm.example.org"}},
+        "fleet.router.host",
+        "the file has no tls",
+        "name its Secret",
+        "warning",
+    ),
+    Case(
+        "an address for a name",
+        {"router": {"tls": "door", "host": "https://llm.example.org"}},
+        "fleet.router.host",
+        "https://llm.example.org",
+        "",
+    ),
+    Case(
         "a door that anybody may enter",
         {"router": {"expose": "public", "insecurePublicAccess": True}},
         "fleet.router.insecurePublicAccess",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+import tools
 from infra.catalogue import Catalogue, load, types
 from infra.catalogue.load import read
 from infra.catalogue.replacements import replacements
@@ -331,3 +332,11 @@ def test_what_replaces_a_resource_is_sourced_and_speaks_of_known_types() -> None
     assert all("/" in fact.source and fact.date >= date(2026, 1, 1) for fact in entries.values())
     for paths in (known.google.computed, known.google_recreates.paths):
         assert set(paths) <= set(known.google_types)
+
+
+def test_the_chat_that_is_tried_is_the_one_that_runs(catalogue: Catalogue) -> None:
+    tool = tools.pins()["open-webui-python"]
+    assert catalogue.gke.images["chat"].endswith(f":v{tool.version}")
+    assert tool.python is not None
+    assert (ROOT / tool.python.requirements).read_text() == f"open-webui=={tool.version}\n"
+    assert tool.only_named, "`make tools` and CI do without its 7 GB"

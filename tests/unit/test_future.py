@@ -53,6 +53,7 @@ SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
     (Router, "router"): {
         "expose": "internal", "auth": "none", "keys": {}, "tls": "door", "clientOptions": "pass",
         "sourceRanges": ["10.0.0.0/8"], "origins": ["https://a.example.org"], "maxBody": "1Gi", "site": "rig",
+        "host": "llm.example.org",
         "insecurePublicAccess": True,
     },
 }  # fmt: skip

@@ -210,6 +210,18 @@ def test_every_number_of_the_json_has_its_unit_and_no_key_is_in_pythons_spelling
     assert all(key.endswith(("Bytes", "Millicores", "Gb", "Seconds", "Percent")) for key in measured), measured
 
 
+def test_what_stands_beside_the_router_has_its_units_too() -> None:
+    fleet = stack.read(ROOT, "dev").fleet
+    assert isinstance(fleet, dict)
+    document = json.loads(
+        to_json.render(plan_of({**fleet, "monitoring": {"gpus": True}, "chat": True, "loadTest": True}))
+    )
+    for part in (document["monitoring"]["gpus"], document["chat"], document["loadTest"]):
+        measured = {key for key in numbers(part) if re.search("cpu|memory|volume", key, re.IGNORECASE)}
+        assert {"cpuRequestMillicores", "memoryRequestBytes", "memoryLimitBytes"} <= measured
+        assert all(key.endswith(("Bytes", "Millicores", "Gb")) for key in measured), measured
+
+
 def test_a_model_says_what_its_user_will_notice(dev: FleetPlan) -> None:
     pools = {pool.name: pool for pool in dev.pools}
     tight = replace(pools["m60"], memory=replace(pools["m60"].memory, verdict=Verdict.TIGHT))

@@ -37,8 +37,9 @@ SYSCTLS = {
 }
 SELINUX = {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 PROFILES = {"RuntimeDefault", "Localhost"}
-MUTABLE_ROOT_NEEDED: set[str] = {"install", "verify"}
-"""Google's installer writes where it is; the verifier writes its last words into /dev/termination-log."""
+MUTABLE_ROOT_NEEDED: set[str] = {"install", "verify", "exporter"}
+"""Google's installer writes where it is; the verifier writes its last words into /dev/termination-log; DCGM keeps its
+state and log beside itself."""
 
 
 def restricted(spec: Mapping[str, Any]) -> Iterator[str]:
@@ -129,13 +130,12 @@ def namespaces_enforce_their_profile_and_only_drivers_may_be_privileged(view: Vi
 
 
 @rule
-def only_the_installer_is_privileged(view: View) -> Complaints:
+def only_the_installer_and_who_reads_the_gpus_are_privileged(view: View) -> Complaints:
     for pod in view.pods:
         for container in pod.containers:
             own = container.get("securityContext") or {}
-            if container.get("name") != "install" and (
-                own.get("privileged") or own.get("allowPrivilegeEscalation") is not False
-            ):
+            trusted = pod.is_driver and container.get("name") in ("install", "exporter")
+            if not trusted and (own.get("privileged") or own.get("allowPrivilegeEscalation") is not False):
                 yield f"{pod.name}/{container.get('name')} may gain privileges"
 
 

@@ -35,12 +35,24 @@ OUTPUTS = {
     "Server": {"deployment", "service"},
     "Router": {"endpoint"},
     "Monitoring": set(),
+    "GpuExporter": set(),
     "LoadTest": set(),
     "Chat": {"account", "deployment"},
 }
 
 
-IN_CLUSTER = ("ApiKeys", "Chat", "Driver", "Keda", "LoadTest", "Monitoring", "Router", "Scaler", "Server")
+IN_CLUSTER = (
+    "ApiKeys",
+    "Chat",
+    "Driver",
+    "GpuExporter",
+    "Keda",
+    "LoadTest",
+    "Monitoring",
+    "Router",
+    "Scaler",
+    "Server",
+)
 
 
 @rule
@@ -185,8 +197,8 @@ def servers_and_drivers_wait_for_the_nodes_of_their_pool(view: View) -> Complain
 @rule
 def drivers_wait_for_the_quota_without_which_gke_refuses_them(view: View) -> Complaints:
     quotas = {one.urn for one in view.all(QUOTA)}
-    for driver in view.all(DAEMON_SET):
-        if not quotas or quotas - set(driver.depends_on):
+    for driver, _ in view.drivers:
+        if not quotas or quotas - set(driver.owner.depends_on):
             yield f"{driver.name} does not"
 
 
