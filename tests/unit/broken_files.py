@@ -908,6 +908,18 @@ CASES: tuple[Case, ...] = (
         alone=False,
     ),
     Case(
+        "a site that is the fleet's own cluster",
+        {
+            "sites/one": {
+                "kubernetes": {"context": "gke_example-project_us-central1-c_ollama-fleet-dev"},
+                "url": "https://one.example.org",
+            }
+        },
+        "fleet.sites.one.kubernetes.context",
+        "is the fleet's own GKE cluster",
+        "take the site out",
+    ),
+    Case(
         "a machine without memory",
         {"sites/rig/nodes/rig-1/memory": DROP},
         "fleet.sites.rig.nodes.rig-1.memory",
