@@ -62,7 +62,7 @@ def build(
             region=region,
             network=_network(config, project, stack),
             namespace=gke.namespace,
-            driver_namespace=f"{gke.namespace}-{naming.DRIVER_NAMESPACE_SUFFIX}",
+            driver_namespace=naming.drivers(gke.namespace),
             node_account=naming.node_account(stack),
             labels={
                 "ollama-fleet-stack": short(naming.dns(stack), DNS_LABEL_LENGTH),

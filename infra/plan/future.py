@@ -52,13 +52,6 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "a door at a site is for fleets without GKE: with gke the router stands on GKE",
             "take site out",
         )
-    for name, pool in sorted(config.pools.items()):
-        if pool.site is not None and pool.driver == "container":
-            yield warning(
-                place("pools", name, "driver"),
-                "this version does not set up NVIDIA's driver container: nothing installs a driver there",
-                "install one on the host, and take driver out",
-            )
     yield from _sites(config)
     for where in _unused(config):
         yield warning(where, NOT_YET, LATER)
@@ -93,7 +86,8 @@ def _unused(config: FleetConfig) -> Iterator[str]:
     """Places of keys that stand in the file and that nothing acts on, whatever their value."""
     for name, site in sorted(config.sites.items()):
         for node, entry in sorted(site.nodes.items()):
-            yield from _written(entry, ("cpus",), "sites", name, "nodes", node)
+            unused = ("cpus",) if site.kubernetes else ("cpus", "os")
+            yield from _written(entry, unused, "sites", name, "nodes", node)
 
 
 def _written(section: BaseModel, fields: Sequence[str], *where: str) -> Iterator[str]:

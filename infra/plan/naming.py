@@ -24,7 +24,8 @@ LOAD_TEST = "ollama-loadtest"
 MONITORING = "ollama-fleet"
 """Of the scraper's object and of the rules; its maps of rules and dashboards begin with it."""
 POOL_LABEL = "ollama-fleet/pool"
-DRIVER_NAMESPACE_SUFFIX = "drivers"
+COMPONENT = "app.kubernetes.io/component"
+DRIVER_CONTAINER = "nvidia-driver"
 
 
 def pool(name: str) -> PoolNames:
@@ -40,6 +41,16 @@ def pool(name: str) -> PoolNames:
 def host(service: str, namespace: str) -> str:
     """Under which name a Service is found in its cluster."""
     return f"{service}.{namespace}.svc.cluster.local"
+
+
+def drivers(namespace: str) -> str:
+    """The namespace of drivers and of what else must be privileged, beside that of the servers."""
+    return f"{namespace}-drivers"
+
+
+def driver_log(namespace: str) -> str:
+    """The command that shows what NVIDIA's driver containers say."""
+    return f"kubectl -n {drivers(namespace)} logs -l {COMPONENT}={DRIVER_CONTAINER} --prefix"
 
 
 def priority_class(namespace: str) -> str:
