@@ -33,10 +33,15 @@ def scope(config: FleetConfig, pools: Sequence[PoolPlan]) -> tuple[tuple[str, ..
         *(("quota", "stock") if on_gke else ()),
         "whether the registry has a model",
         "what `latest` and unpinned tags stand for",
+        *(("whether kernels at sites take NVIDIA's modules",) if _in_containers(pools) else ()),
         *(("drivers of the hosts at sites",) if any(pool.driver.assumed for pool in pools) else ()),
         *(("what runs at endpoints",) if any(site.kind == "endpoints" for site in config.sites.values()) else ()),
     ]
     return tuple(checked), tuple(not_checked)
+
+
+def _in_containers(pools: Sequence[PoolPlan]) -> bool:
+    return any(pool.driver.mode == "container" for pool in pools)
 
 
 def check(config: FleetConfig) -> Iterator[Problem]:

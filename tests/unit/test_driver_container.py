@@ -51,6 +51,7 @@ def test_a_k80_gets_the_last_r470_that_was_built_and_is_told_that_no_other_comes
     # the server holds what is loaded against that very version
     assert plan.pool("card").needs.driver == "470.256.02"
     assert any("no longer builds R470 for ubuntu20.04" in one.message for one in plan.problems)
+    assert "whether kernels at sites take NVIDIA's modules" in plan.not_checked
 
 
 def test_a_system_without_a_build_for_the_card_is_refused_with_both_and_with_what_works() -> None:
