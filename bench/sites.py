@@ -44,6 +44,7 @@ RATE = 10
 """Requests a second for the site's models."""
 CONNECTIONS = 8
 RECOVERY = 60.0
+LEFT_BEHIND = 5.0
 AT_MOST = {"p50": 1.10, "p99": 1.30}
 
 LOAD = """
@@ -90,7 +91,7 @@ class Disturbance:
     def ratios(self, figure: str) -> list[float]:
         """Of each phase to its neighbours."""
         return [
-            getattr(phase, figure) / statistics.mean((getattr(before, figure), getattr(after, figure)))
+            getattr(phase, figure) / statistics.geometric_mean((getattr(before, figure), getattr(after, figure)))
             for before, phase, after in self.phases
         ]
 
@@ -236,8 +237,8 @@ def _settle(door: Door) -> None:
             return False
 
     wait_until(well, RECOVERY, "the site answers")
-    # what the disturbance left behind in the door and on the line
-    time.sleep(1)
+    # a connection that has lost what was sent on it is found out later than the line is back
+    time.sleep(LEFT_BEHIND)
 
 
 def _json(one: Disturbance, answers: Mapping[str, Answers]) -> dict[str, object]:
