@@ -10,9 +10,6 @@ from pulumi_gcp import compute
 from pulumi_kubernetes.core.v1 import (
     Namespace,
     ResourceQuota,
-    ResourceQuotaSpecArgs,
-    ScopedResourceSelectorRequirementArgs,
-    ScopeSelectorArgs,
     Secret,
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
@@ -36,7 +33,6 @@ from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
 from infra.plan.naming import ROUTER_METRICS, ROUTER_TOKENS
 from prepare.definitions import scripts_hash
 
-MOST_DRIVER_PODS = "1000"
 PRIORITY = 1_000_000
 """Over every pod without a priority, as the servers are, and far below the system's own 2,000,000,000."""
 
@@ -282,21 +278,4 @@ class _Drivers:
 
 def _driver_namespace(name: str, planned: ClusterPlan, inside: pulumi.ResourceOptions) -> _Drivers:
     namespace = namespaces.create(f"{name}-drivers-namespace", planned.driver_namespace, "privileged", inside)
-    # GKE refuses pods of this priority class outside kube-system unless a quota speaks of it:
-    # "insufficient quota to match these scopes" (gatekeeper#1120)
-    quota = ResourceQuota(
-        f"{name}-drivers-quota",
-        metadata=ObjectMetaArgs(name="node-critical-pods", namespace=namespace.metadata.name, labels=labels.MANAGED_BY),
-        spec=ResourceQuotaSpecArgs(
-            hard={"pods": MOST_DRIVER_PODS},
-            scope_selector=ScopeSelectorArgs(
-                match_expressions=[
-                    ScopedResourceSelectorRequirementArgs(
-                        scope_name="PriorityClass", operator="In", values=["system-node-critical"]
-                    )
-                ]
-            ),
-        ),
-        opts=inside,
-    )
-    return _Drivers(namespace=namespace, quota=quota)
+    return _Drivers(namespace=namespace, quota=namespaces.node_critical(f"{name}-drivers-quota", namespace, inside))

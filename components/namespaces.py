@@ -1,12 +1,21 @@
 """The namespaces of a cluster, and what all servers in one share."""
 
 import pulumi
-from pulumi_kubernetes.core.v1 import ConfigMap, Namespace
+from pulumi_kubernetes.core.v1 import (
+    ConfigMap,
+    Namespace,
+    ResourceQuota,
+    ResourceQuotaSpecArgs,
+    ScopedResourceSelectorRequirementArgs,
+    ScopeSelectorArgs,
+)
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
 from components import labels
 from infra.plan.naming import PREPARE
 from prepare.definitions import scripts
+
+MOST_DRIVER_PODS = "1000"
 
 
 def create(name: str, called: str, level: str, opts: pulumi.ResourceOptions) -> Namespace:
@@ -20,6 +29,29 @@ def create(name: str, called: str, level: str, opts: pulumi.ResourceOptions) -> 
                 "pod-security.kubernetes.io/enforce": level,
                 "pod-security.kubernetes.io/warn": level,
             },
+        ),
+        opts=opts,
+    )
+
+
+def node_critical(name: str, inside: Namespace, opts: pulumi.ResourceOptions) -> ResourceQuota:
+    """Lets the drivers' pods have the priority of the node's own.
+
+    GKE refuses them outside kube-system unless a quota speaks of it: "insufficient quota to match these scopes"
+    (gatekeeper#1120).
+    """
+    return ResourceQuota(
+        name,
+        metadata=ObjectMetaArgs(name="node-critical-pods", namespace=inside.metadata.name, labels=labels.MANAGED_BY),
+        spec=ResourceQuotaSpecArgs(
+            hard={"pods": MOST_DRIVER_PODS},
+            scope_selector=ScopeSelectorArgs(
+                match_expressions=[
+                    ScopedResourceSelectorRequirementArgs(
+                        scope_name="PriorityClass", operator="In", values=["system-node-critical"]
+                    )
+                ]
+            ),
         ),
         opts=opts,
     )

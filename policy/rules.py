@@ -29,7 +29,7 @@ INTERNAL = {
     "networking.gke.io/load-balancer-type": "internal",
     "cloud.google.com/load-balancer-type": "internal",
 }
-DRIVER = re.compile(r"nvidia-(driver|dcgm)-[a-z0-9-]+")
+DRIVER = re.compile(r"nvidia-(driver|dcgm)-[a-z0-9-]+|nvidia-device-plugin")
 DRIVER_NAMESPACE = re.compile(r"[a-z0-9-]+-drivers")
 PRODUCTION = re.compile(r"(.*[-_.])?(prod(uction)?|prd)\d*([-_.].*)?", re.IGNORECASE)
 SECRET_KEY = re.compile(
@@ -184,15 +184,13 @@ def _service(backend: Any) -> tuple[Any, Any]:
 
 
 def privileged_pod(resource: Resource) -> Iterator[str]:
-    """Only what installs the driver, and what reads the GPUs, may do what a node's owner may."""
+    """Only DaemonSets of NVIDIA's, in the drivers' namespace, may do what a node's owner may."""
     pod = resource.pod
     if resource.kind == "PersistentVolume" and isinstance(resource.get("spec", "hostPath"), Mapping):
         yield "the volume is a folder of the node; use a storage class"
     if not pod or _is_driver(resource):
         return
-    remedy = (
-        "take it out; only the DaemonSets nvidia-driver-POOL and nvidia-dcgm-POOL in the drivers' namespace need it"
-    )
+    remedy = "take it out; only NVIDIA's DaemonSets in the drivers' namespace need it"
     for key in ("hostPID", "hostIPC", "hostNetwork"):
         if pod.get(key) is True:
             yield f"the pod has {key}; {remedy}"

@@ -70,6 +70,7 @@ def verification(needs: HostNeeds) -> dict[str, str]:
             f"{cards.count}|{cards.title}|{_no_bars(cards.product)}|{','.join(cards.pci)}" for cards in needs.cards
         ),
         "FLEET_DRIVER": needs.driver or within,
+        "FLEET_DRIVER_LOG": needs.driver_log,
         "FLEET_MODULES": needs.modules,
         "FLEET_UVM": "1" if needs.maps_uvm else "",
     }

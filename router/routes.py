@@ -39,9 +39,10 @@ minutes; an answer as a whole may take for ever, so there is no other limit on i
 RETRY_ON = "connect-failure,refused-stream,reset,retriable-status-codes,retriable-headers"
 """`reset` is what made the death of one of three servers lose none of 22,186 requests; with health checks and outlier
 detection alone 20 were lost. Envoy retries only as long as nothing of an answer was passed on."""
-RETRY_STATUS = (404, 503)
+RETRY_STATUS = (401, 404, 503)
 """503: a server that is full or going. 404: a replica that does not have the model yet; a model that no pool has never
-gets as far as a pool."""
+gets as far as a pool. 401: a site that asks for another token, until the probes find out; a client's own key is the
+door's to judge."""
 RETRY_PAUSE = {"base_interval": "0.025s", "max_interval": "0.5s"}
 
 READING = ("GET", "HEAD")

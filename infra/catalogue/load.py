@@ -27,6 +27,7 @@ def load() -> Catalogue:
             "attach": machines["attach"],
             **read("models"),
             "releases": read("releases"),
+            "driver_containers": read("driver_containers"),
             "prices": read("prices"),
             "gke": read("gke"),
         }

@@ -158,6 +158,31 @@ class DriverBranch(Fact):
     note: str | None = None
 
 
+class DriverImage(Fact):
+    """Where NVIDIA's driver containers come from."""
+
+    repository: str
+
+
+class DriverBuild(Fact):
+    """The last version of a branch that is published as a container for some systems of machines."""
+
+    branch: int
+    version: Version
+    systems: tuple[Annotated[str, Field(pattern=r"^[a-z]+[0-9.]+$")], ...] = Field(min_length=1)
+    architectures: tuple[Literal["amd64", "arm64"], ...] = Field(min_length=1)
+    dropped: date | None = None  # since when it is no longer built
+
+
+class DriverContainers(BaseModel):
+    """NVIDIA's driver in containers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: DriverImage
+    builds: tuple[DriverBuild, ...]
+
+
 class DriverFloor(Fact):
     """From Ollama `since` (up to but without `until`) a driver below `driver` has `outcome` on these cards.
 
@@ -373,5 +398,6 @@ class Catalogue(BaseModel):
     models: dict[str, Model]
     latest: Latest
     releases: Releases
+    driver_containers: DriverContainers
     prices: dict[str, RegionPrices]
     gke: GkeFacts

@@ -140,6 +140,21 @@ def _select(pulumi: str, stack: str, environment: dict[str, str], folder: Path) 
 
 
 def _what_remains(plan: FleetPlan) -> str:
+    return f"{_costs(plan)}{_forgotten(plan)}"
+
+
+def _forgotten(plan: FleetPlan) -> str:
+    """With a cluster of its own the state lets go of what does not answer, at a site too."""
+    names = [site.name for site in plan.sites if site.cluster is not None and site.cluster.applied]
+    if not names or plan.cluster is None or plan.cluster.existing:
+        return ""
+    return (
+        f"A site that did not answer keeps its objects, and nobody knows of them any more ({', '.join(names)}): "
+        "the first lines of `fleet manifests --site NAME` say how to take them away.\n"
+    )
+
+
+def _costs(plan: FleetPlan) -> str:
     if plan.cluster is None:
         return "Nothing of this stack costs anything.\n"
     if plan.cluster.existing:

@@ -42,6 +42,7 @@ from infra.config.types import (
     RegistryName,
     ReplicasInput,
     SiteName,
+    SystemName,
     Url,
     Zone,
     refuse,
@@ -259,6 +260,8 @@ class SiteNode(Section):
     """Main memory, such as 64Gi."""
     disk: Quantity
     """Room for images and models, such as 400Gi."""
+    os: SystemName | None = None
+    """What it runs, for a driver in a container; left out, that of the site."""
 
     def count(self, gpu: str) -> int:
         """How many devices of a kind it has."""
@@ -288,6 +291,8 @@ class KubernetesSite(Section):
     """k3s has the runtime class nvidia where it finds NVIDIA's container runtime."""
     device_plugin: Literal["install", "existing"] = "install"
     """What tells the cluster of its GPUs; existing: it is there, by the GPU operator for instance."""
+    os: SystemName | None = None
+    """What its machines run, such as ubuntu22.04: NVIDIA's driver container is built for one system."""
 
 
 class Site(Section):

@@ -319,6 +319,13 @@ NodeName = Annotated[
     ),
 ]
 """It stands in commands to paste and in comments."""
+SystemName = Annotated[
+    str,
+    Field(max_length=32),
+    _sentence_with_pattern(
+        r"^[a-z]+[0-9]+(\.[0-9]+)*$", "the name of a system", "write name and version as one, such as ubuntu22.04"
+    ),
+]
 Namespace = Annotated[
     str,
     Field(max_length=40),

@@ -48,10 +48,17 @@ def _node(catalogue: Catalogue, item: Mapping[str, Any]) -> Found:
         devices=devices,
         driver=driver,
         kernel=status.get("nodeInfo", {}).get("kernelVersion", ""),
+        os=_system(str(status.get("nodeInfo", {}).get("osImage", ""))),
         memory=_bytes(allocatable.get("memory", "0")),
         disk=_bytes(allocatable.get("ephemeral-storage", "0")),
         notes=tuple(_of_node(labels, devices)),
     )
+
+
+def _system(image: str) -> str:
+    """`Ubuntu 22.04.4 LTS` is ubuntu22.04: point releases of one system take the same packages."""
+    found = re.match(r"([A-Za-z]+)(?: Linux)? (\d{1,4}(?:\.\d{1,4})?)", image, re.ASCII)
+    return f"{found[1].lower()}{found[2]}" if found else ""
 
 
 def _devices(catalogue: Catalogue, labels: Mapping[str, str], capacity: int) -> Iterator[Device]:

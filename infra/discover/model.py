@@ -25,6 +25,8 @@ class Found:
     devices: tuple[Device, ...] = ()
     driver: str = ""
     kernel: str = ""
+    os: str = ""
+    """As the file writes it, such as ubuntu22.04; empty where nobody told."""
     memory: int = 0
     disk: int = 0
     notes: tuple[str, ...] = ()

@@ -61,7 +61,9 @@ def _site(place: Place) -> Iterator[str]:
     yield "    nodes:"
     for machine in place.machines:
         sizes = {"memory": f"{machine.memory // GIB or 1}Gi", "disk": f"{machine.disk // GIB or 1}Gi"}
-        yield f"      {_flow(machine.name)}: {_flow({'gpus': _gpus(place, machine), **sizes})}"
+        # nothing but a driver in a container asks for it, and that is for Kubernetes
+        system = {"os": machine.os} if place.kind == "kubernetes" and machine.os and machine.devices else {}
+        yield f"      {_flow(machine.name)}: {_flow({'gpus': _gpus(place, machine), **sizes, **system})}"
 
 
 def _gpus(place: Place, machine: Found) -> Mapping[str, Any]:

@@ -101,6 +101,7 @@ def build(
     found += future.check(config)
     cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
     found += more
+    found += cluster.check(config, cluster_plan)
     model_plans, more = models.build(inputs, planned)
     found += more
     found += scaling.check(catalogue, config, planned, model_plans)

@@ -1,10 +1,10 @@
 """The cluster on Google Cloud: its own or an existing one, its network and its system nodes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from infra.catalogue import Catalogue
-from infra.config import FleetConfig
+from infra.config import FleetConfig, place
 from infra.config.types import shown
 from infra.names import DNS_LABEL_LENGTH, short
 from infra.plan import cost, naming, nodes
@@ -62,7 +62,7 @@ def build(
             region=region,
             network=_network(config, project, stack),
             namespace=gke.namespace,
-            driver_namespace=f"{gke.namespace}-{naming.DRIVER_NAMESPACE_SUFFIX}",
+            driver_namespace=naming.drivers(gke.namespace),
             node_account=naming.node_account(stack),
             labels={
                 "ollama-fleet-stack": short(naming.dns(stack), DNS_LABEL_LENGTH),
@@ -83,6 +83,21 @@ def build(
         ),
         problems,
     )
+
+
+def check(config: FleetConfig, plan: ClusterPlan | None) -> Iterator[Problem]:
+    """A site that is this very cluster, where its objects would take the names of the fleet's own."""
+    if plan is None:
+        return
+    # what `gcloud container clusters get-credentials` calls it; under another name nobody can tell from here
+    own = f"gke_{plan.project}_{plan.location}_{plan.name}"
+    for name, site in sorted(config.sites.items()):
+        if site.kubernetes is not None and site.kubernetes.context == own:
+            yield error(
+                f"{place('sites', name)}.kubernetes.context",
+                f"{shown(own)} is the fleet's own GKE cluster, where two routers would have one name",
+                "take the site out, and site out of its pools: without it they stand on GKE",
+            )
 
 
 def _network(config: FleetConfig, project: str, stack: str) -> NetworkPlan:

@@ -33,10 +33,15 @@ def scope(config: FleetConfig, pools: Sequence[PoolPlan]) -> tuple[tuple[str, ..
         *(("quota", "stock") if on_gke else ()),
         "whether the registry has a model",
         "what `latest` and unpinned tags stand for",
+        *(("whether kernels at sites take NVIDIA's modules",) if _in_containers(pools) else ()),
         *(("drivers of the hosts at sites",) if any(pool.driver.assumed for pool in pools) else ()),
         *(("what runs at endpoints",) if any(site.kind == "endpoints" for site in config.sites.values()) else ()),
     ]
     return tuple(checked), tuple(not_checked)
+
+
+def _in_containers(pools: Sequence[PoolPlan]) -> bool:
+    return any(pool.driver.mode == "container" for pool in pools)
 
 
 def check(config: FleetConfig) -> Iterator[Problem]:
@@ -52,13 +57,6 @@ def check(config: FleetConfig) -> Iterator[Problem]:
             "a door at a site is for fleets without GKE: with gke the router stands on GKE",
             "take site out",
         )
-    for name, pool in sorted(config.pools.items()):
-        if pool.site is not None and pool.driver == "container":
-            yield warning(
-                place("pools", name, "driver"),
-                "this version does not set up NVIDIA's driver container: nothing installs a driver there",
-                "install one on the host, and take driver out",
-            )
     yield from _sites(config)
     for where in _unused(config):
         yield warning(where, NOT_YET, LATER)
@@ -93,7 +91,8 @@ def _unused(config: FleetConfig) -> Iterator[str]:
     """Places of keys that stand in the file and that nothing acts on, whatever their value."""
     for name, site in sorted(config.sites.items()):
         for node, entry in sorted(site.nodes.items()):
-            yield from _written(entry, ("cpus",), "sites", name, "nodes", node)
+            unused = ("cpus",) if site.kubernetes else ("cpus", "os")
+            yield from _written(entry, unused, "sites", name, "nodes", node)
 
 
 def _written(section: BaseModel, fields: Sequence[str], *where: str) -> Iterator[str]:

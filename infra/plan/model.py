@@ -168,6 +168,8 @@ class HostNeeds:
     """Else the branches that work with card and image; 0: no bound."""
     modules: str = ""
     """The only flavour of kernel modules that knows the cards: `proprietary` or `open`; empty: either."""
+    driver_log: str = ""
+    """The command that shows why a driver in a container is not there; empty where the machine has its own."""
     maps_uvm: bool = False
     """In Docker the devices of unified memory must be mapped beside those that the runtime brings."""
 
@@ -629,6 +631,20 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SiteDriver:
+    """NVIDIA's driver container on those machines of a Kubernetes site that take the same one."""
+
+    name: str
+    image: str
+    version: str
+    """What must be loaded."""
+    architectures: tuple[str, ...]
+    modules: str
+    """The only flavour of kernel modules that knows the cards; empty: the container chooses."""
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SiteCluster:
     """A Kubernetes cluster that is not the fleet's own."""
 
@@ -645,6 +661,7 @@ class SiteCluster:
     """The image of NVIDIA's device plugin; empty where the cluster has one, or needs none."""
     device_plugin_asks: Asked
     runtime_class: str | None
+    drivers: tuple[SiteDriver, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

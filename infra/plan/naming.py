@@ -26,7 +26,8 @@ MONITORING = "ollama-fleet"
 GPU_EXPORTER = "nvidia-dcgm"
 """Of what all its pods share, and their label."""
 POOL_LABEL = "ollama-fleet/pool"
-DRIVER_NAMESPACE_SUFFIX = "drivers"
+COMPONENT = "app.kubernetes.io/component"
+DRIVER_CONTAINER = "nvidia-driver"
 
 
 def pool(name: str) -> PoolNames:
@@ -43,6 +44,16 @@ def pool(name: str) -> PoolNames:
 def host(service: str, namespace: str) -> str:
     """Under which name a Service is found in its cluster."""
     return f"{service}.{namespace}.svc.cluster.local"
+
+
+def drivers(namespace: str) -> str:
+    """The namespace of drivers and of what else must be privileged, beside that of the servers."""
+    return f"{namespace}-drivers"
+
+
+def driver_log(namespace: str) -> str:
+    """The command that shows what NVIDIA's driver containers say."""
+    return f"kubectl -n {drivers(namespace)} logs -l {COMPONENT}={DRIVER_CONTAINER} --prefix"
 
 
 def priority_class(namespace: str) -> str:

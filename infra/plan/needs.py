@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from infra.catalogue.types import Catalogue, Gpu
 from infra.config.model import SiteNode
-from infra.plan import compatibility
+from infra.plan import compatibility, naming
 from infra.plan.draft import Draft
 from infra.plan.model import Cards, HostNeeds, Outcome
 
 
-def of_pool(catalogue: Catalogue, draft: Draft) -> HostNeeds:
+def of_pool(catalogue: Catalogue, draft: Draft, namespace: str) -> HostNeeds:
     """Of one replica; nothing without a GPU."""
     gpu, image = draft.gpu, draft.runtime.image
     if gpu.compute is None:
@@ -24,6 +24,7 @@ def of_pool(catalogue: Catalogue, draft: Draft) -> HostNeeds:
         least_driver=min(works, default=0),
         most_driver=0 if stated else gpu.last_driver or 0,
         modules=(gpu.card.modules if gpu.card else None) or "",
+        driver_log=naming.driver_log(namespace) if draft.driver.mode == "container" else "",
         maps_uvm=known is not None and known.maps_uvm,
     )
 

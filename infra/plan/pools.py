@@ -11,6 +11,7 @@ from infra.plan import (
     capacity,
     checks,
     compatibility,
+    driver_container,
     memory,
     modelfile,
     naming,
@@ -74,6 +75,8 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     if gpu is None:
         return None, [checks.unknown_gpu(catalogue, name, pool)]
     driver = compatibility.driver(catalogue, pool, gpu)
+    if driver.mode == "container":
+        driver = driver_container.plan(catalogue, inputs.config, pool, gpu)
     if shared := inputs.shared.get(name):
         driver = replace(driver, branch=shared.branch, exact=None)
         pool = pool.model_copy(update={"image": shared.image})
@@ -82,6 +85,7 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     runtime, judgement = compatibility.runtime(catalogue, pool, gpu, driver.branch, theirs=theirs)
     problems = [
         *compatibility.check(catalogue, name, pool, gpu, driver, runtime, judgement),
+        *driver_container.check(catalogue, inputs.config, name, pool, driver),
         *checks.options(name, pool, gpu),
         *checks.too_old(inputs.known, name, models, runtime),
     ]
@@ -212,7 +216,7 @@ def finish(
         startup_period=STARTUP_PERIOD,
         rollout_deadline=pool.pull_deadline + pool.startup_threshold * STARTUP_PERIOD + NODE_START,
         runtime_class=pool.runtime_class or (site_plans.runtime_class(site) if drafted.gpu.compute else None),
-        needs=needs.of_pool(catalogue, drafted),
+        needs=needs.of_pool(catalogue, drafted, namespace),
         address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),
         google_refuses=pool.site is None and checks.is_gone(drafted.gpu),
     )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from infra.catalogue.types import Catalogue
 from infra.config import FleetConfig, Site, place
 from infra.config.model import ApiKey, DockerSite, KubernetesSite, Router
-from infra.plan import door, facts, naming, needs, routes
+from infra.plan import door, driver_container, facts, naming, needs, routes
 from infra.plan.asked import DEVICE_PLUGIN
 from infra.plan.model import (
     OLLAMA_PORT,
@@ -62,6 +62,7 @@ def build(decided: Decided) -> tuple[tuple[SitePlan, ...], list[Problem]]:
         elif site.kubernetes is not None:
             plan = replace(plan, cluster=_cluster(decided, name, site, site.kubernetes, here))
             problems += _check_nodes(name, site, here)
+            problems += driver_container.check_nodes(name, here, _nodes_of(site, here))
         plans.append(plan)
     return tuple(plans), problems
 
@@ -82,12 +83,13 @@ def _cluster(
         applied=kubernetes.apply == "pulumi",
         context=kubernetes.context,
         namespace=decided.namespace,
-        driver_namespace=f"{decided.namespace}-{naming.DRIVER_NAMESPACE_SUFFIX}",
+        driver_namespace=naming.drivers(decided.namespace),
         door=door,
-        nodes={node: there for node in sorted(site.nodes) if (there := _pools_on(node, pools))},
+        nodes=_nodes_of(site, pools),
         device_plugin=decided.catalogue.gke.images["device_plugin"] if install else "",
         device_plugin_asks=DEVICE_PLUGIN if install else Asked(),
         runtime_class=runtime_class(site) if with_gpu else None,
+        drivers=driver_container.on_site(decided.catalogue, site, pools, _nodes_of(site, pools)),
     )
 
 
@@ -95,6 +97,11 @@ def runtime_class(site: Site | None) -> str | None:
     """What a pod with a GPU asks for where its pool says nothing."""
     k3s = site is not None and site.kubernetes is not None and site.kubernetes.distribution == "k3s"
     return "nvidia" if k3s else None
+
+
+def _nodes_of(site: Site, pools: Sequence[PoolPlan]) -> dict[str, tuple[str, ...]]:
+    """The machines that have pools, and which."""
+    return {node: there for node in sorted(site.nodes) if (there := _pools_on(node, pools))}
 
 
 def _pools_on(node: str, pools: Sequence[PoolPlan]) -> tuple[str, ...]:

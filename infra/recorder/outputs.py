@@ -28,6 +28,7 @@ CLUSTER_SCOPED: Final = frozenset(
         "MutatingWebhookConfiguration",
         "Namespace",
         "Node",
+        "NodePatch",
         "PersistentVolume",
         "PriorityClass",
         "RuntimeClass",

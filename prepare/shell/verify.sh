@@ -4,6 +4,7 @@
 
 cards=${FLEET_CARDS:-}            # "2|K80|Tesla K80|102d;...": how many, title, name as nvidia-smi has it (ERE, ! for |), PCI ids
 driver_wanted=${FLEET_DRIVER:-}   # "470." for a beginning, "550-" or "570-580" for branches
+driver_log=${FLEET_DRIVER_LOG:-}  # the command that shows why a driver in a container is not there
 modules=${FLEET_MODULES:-}        # proprietary or open, where only one flavour knows the cards
 uvm=${FLEET_UVM:-}                # not empty: /dev/nvidia-uvm* have to be there
 runtime=${FLEET_RUNTIME:-}        # docker: the runtime brings the driver into containers
@@ -25,6 +26,10 @@ branch_to_install() {
 }
 
 install_driver() {
+    if [ -n "$driver_log" ]; then
+        echo "$driver_log says why it is not there; the machine itself must have no driver"
+        return
+    fi
     flavour=''
     [ "$modules" != open ] || flavour=-open
     echo "sudo apt-get install nvidia-driver-$(branch_to_install)$flavour, then sudo reboot"

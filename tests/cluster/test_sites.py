@@ -2,17 +2,18 @@
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from infra.commands.manifests import objects
 from infra.commands.recorded import of_site
 from infra.plan.build import decide
-from tests.cluster.kube import Kube, Manifest, RefusedError
+from tests.cluster.kube import Kube, Manifest, RefusedError, until
 
 MANAGER = "ollama-fleet"
 NODE = "test-sites-rack-1"
-FLEET = {
+FLEET: dict[str, Any] = {
     "pools": {"k80": {"gpu": "k80", "site": "rack"}, "cpu": {"gpu": "none", "site": "rack"}},
     "models": {"llama3.2:3b": ["k80"], "nomic-embed-text": ["cpu"]},
     "sites": {
@@ -28,11 +29,19 @@ THEIRS: Manifest = {
     "kind": "Node",
     "metadata": {
         "name": NODE,
-        "labels": {"rack": "7", "ollama-fleet/pool-other": "true"},
+        "labels": {"rack": "7", "ollama-fleet/pool-other": "true", "kubernetes.io/arch": "amd64"},
         "annotations": {"owner": "somebody"},
     },
     "spec": {"unschedulable": True, "taints": [{"key": "dedicated", "value": "lab", "effect": "NoSchedule"}]},
 }
+
+
+CONTAINER = {
+    **FLEET,
+    "pools": {**FLEET["pools"], "k80": {"gpu": "k80", "site": "rack", "driver": "container"}},
+    "sites": {"rack": {**FLEET["sites"]["rack"], "kubernetes": {"distribution": "k3s", "os": "ubuntu20.04"}}},
+}
+"""NVIDIA's driver container in the place of a driver of the machine's own."""
 
 
 @pytest.fixture
@@ -45,9 +54,9 @@ def node(kube: Kube) -> Iterator[Manifest]:
         kube.delete(THEIRS)
 
 
-def printed() -> list[Manifest]:
+def printed(fleet: dict[str, Any] = FLEET) -> list[Manifest]:
     """What `fleet manifests --site rack` prints."""
-    plan = decide(FLEET, stack="rack", project=None)
+    plan = decide(fleet, stack="rack", project=None)
     site = plan.site("rack")
     assert site.cluster is not None
     return objects(of_site("rack", plan, site, site.cluster))
@@ -82,3 +91,33 @@ def test_a_label_that_somebody_else_has_set_is_a_conflict_and_not_taken(kube: Ku
     with pytest.raises(RefusedError, match="conflict"):
         kube.apply(ours, manager=MANAGER)
     assert kube.get(node)["metadata"]["labels"]["ollama-fleet/pool-k80"] == "mine"
+
+
+@pytest.mark.usefixtures("node")
+def test_a_driver_in_a_container_is_accepted_whole_and_its_pod_is_meant_for_the_named_machine(kube: Kube) -> None:
+    ours = [one for one in printed(CONTAINER) if one["metadata"].get("namespace", "") == "ollama-drivers"]
+    (driver,) = [one for one in ours if one["metadata"]["name"].startswith("nvidia-driver")]
+    namespace = next(
+        one for one in printed(CONTAINER) if one["kind"] == "Namespace" and one["metadata"]["name"] == "ollama-drivers"
+    )
+    # a namespace of the test's own: others have the name already
+    place = {**namespace["metadata"], "name": "test-sites-drivers"}
+    kube.apply({**namespace, "metadata": place}, manager=MANAGER)
+    try:
+        for one in ours:
+            moved = {**one, "metadata": {**one["metadata"], "namespace": place["name"]}}
+            _, warnings = kube.apply(moved, manager=MANAGER)
+            assert warnings == []
+        selector = ",".join(f"{key}={value}" for key, value in driver["spec"]["selector"]["matchLabels"].items())
+
+        def pods() -> list[Manifest]:
+            return list(kube.list("v1", "Pod", place["name"], selector))
+
+        until(pods, "the driver has a pod")
+        (pod,) = pods()
+        (term,) = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+            "nodeSelectorTerms"
+        ]
+        assert {"key": "metadata.name", "operator": "In", "values": [NODE]} in term["matchFields"]
+    finally:
+        kube.delete({**namespace, "metadata": place})

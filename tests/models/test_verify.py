@@ -20,6 +20,8 @@ PRO = HostNeeds(
     modules="open",
 )
 INSTALLED = HostNeeds(cards=T4.cards, driver="580.")
+LOG = "kubectl -n ollama-drivers logs -l app.kubernetes.io/component=nvidia-driver --prefix"
+CONTAINER = HostNeeds(cards=T4.cards, driver="580.178.04", driver_log=LOG)
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Thu May  2 14:37:44 UTC 2024"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {}  Release Build  (dvs-builder@U16-I3-AE20)"
 TOOLKIT = (
@@ -100,6 +102,23 @@ CASES = (
         needs=T4,
         machine=Machine(bus=("1eb8",), lspci=False),
         says=("no NVIDIA driver is loaded, planned: driver 550- -> sudo apt-get install nvidia-driver-550",),
+    ),
+    Case(
+        title="a driver in a container that is not there yet",
+        needs=CONTAINER,
+        machine=Machine(bus=("1eb8",)),
+        says=(f"no NVIDIA driver is loaded, planned: driver 580.178.04 -> {LOG} says why it is not there",),
+    ),
+    Case(
+        title="a driver of the machine in the place of the container's",
+        needs=CONTAINER,
+        machine=Machine(driver="580.126.09", cards=("Tesla T4",)),
+        says=("driver 580.126.09 is loaded, planned: driver 580.178.04 ->", "the machine itself must have no driver"),
+    ),
+    Case(
+        title="the driver of the container",
+        needs=CONTAINER,
+        machine=Machine(driver="580.178.04", cards=("Tesla T4",)),
     ),
     Case(
         title="nouveau",

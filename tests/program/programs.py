@@ -67,6 +67,32 @@ WATCHED: dict[str, Any] = {
 }
 """All that may stand beside the router."""
 
+RACK: dict[str, Any] = {
+    "gke": {"location": "us-central1-c"},
+    "pools": {
+        "t4": {"gpu": "t4"},
+        "k80": {"gpu": "k80", "site": "rack", "replicas": 2},
+        "cpu": {"gpu": "none", "site": "rack"},
+    },
+    "models": {"llama3.2:3b": ["k80", "t4"], "nomic-embed-text": ["cpu"]},
+    "sites": {
+        "rack": {
+            "kubernetes": {"context": "rack", "apply": "pulumi", "distribution": "k3s"},
+            "url": "https://rack.example.ts.net",
+            "nodes": {"rack-1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"}},
+        }
+    },
+}
+"""A k3s machine of one's own beside GKE, applied by `up`."""
+
+ALONE: dict[str, Any] = {
+    **{key: value for key, value in RACK.items() if key != "gke"},
+    "pools": {key: value for key, value in RACK["pools"].items() if key != "t4"},
+    "models": {"llama3.2:3b": ["k80"], "nomic-embed-text": ["cpu"]},
+    "router": {"site": "rack"},
+}
+"""Nothing but that machine."""
+
 HERE: dict[str, dict[str, Any]] = {"uncommon": UBUNTU, "watched": WATCHED}
 
 

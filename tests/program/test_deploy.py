@@ -12,6 +12,7 @@ import pytest
 import tools
 from infra.__main__ import main
 from infra.commands import preflight
+from tests.program.programs import RACK
 
 FLEET: dict[str, Any] = {
     "gke": {"location": "us-central1-c"},
@@ -275,6 +276,12 @@ def test_a_plan_with_errors_does_not_keep_anyone_from_destroying(ready: Machine)
 def test_pulumi_is_called_once_with_the_stack(line: str, call: list[str], ready: Machine) -> None:
     assert ready.fleet(line) == 0
     assert ready.calls[-1][0] == call
+
+
+def test_destroy_says_of_sites_what_it_may_have_left_there(ready: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    ready.stack(RACK)
+    assert ready.fleet("destroy --yes") == 0
+    assert "did not answer keeps its objects, and nobody knows of them any more (rack)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["preview", "up", "destroy"])

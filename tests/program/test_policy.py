@@ -74,6 +74,7 @@ KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\nabc"
 INTERNAL = {"annotations": {"networking.gke.io/load-balancer-type": "Internal"}}
 TLS = [{"secretName": "tls"}]
 OLLAMA = {"name": "o", "image": "ollama/ollama:0.32.15"}
+SOCKETS = {"name": "sockets", "hostPath": {"path": "/var/lib/kubelet/device-plugins"}}
 GATEWAY = "kubernetes:gateway.networking.k8s.io/v1:Gateway"
 
 FAILS: list[tuple[str, tuple[str, Any], str]] = [
@@ -109,6 +110,7 @@ FAILS: list[tuple[str, tuple[str, Any], str]] = [
     ("privileged-pod", pod("DaemonSet", "nvidia-driver-t4", "other", hostPID=True), "dev"),
     ("privileged-pod", pod("DaemonSet", "nvidia-dcgm-t4", "other", hostPID=True), "dev"),
     ("privileged-pod", pod("DaemonSet", "not-a-driver", "ollama-drivers", hostPID=True), "dev"),
+    ("privileged-pod", pod("DaemonSet", "nvidia-device-plugin", "other", volumes=[SOCKETS]), "dev"),
     ("secret-in-a-config-map", config_map(api_key="abc"), "dev"),
     ("secret-in-a-config-map", config_map(file="-----BEGIN RSA PRIVATE KEY-----\nabc"), "dev"),
     ("secret-in-a-config-map", config_map(**{"key.json": '{"private_key": "abc"}'}), "dev"),
@@ -142,6 +144,7 @@ PASSES: list[tuple[str, tuple[str, Any], str]] = [
     ("privileged-pod", pod(), "dev"),
     ("privileged-pod", pod("DaemonSet", "nvidia-driver-t4", "ollama-drivers", hostPID=True), "dev"),
     ("privileged-pod", pod("DaemonSet", "nvidia-dcgm-t4", "ollama-drivers", hostPID=True), "dev"),
+    ("privileged-pod", pod("DaemonSet", "nvidia-device-plugin", "ollama-drivers", volumes=[SOCKETS]), "dev"),
     ("secret-in-a-config-map", config_map(**{"routes.toml": "[routes]\n", "tokens-per-minute": "5"}), "dev"),
     ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN"]}}}]), "dev"),
     ("secret-in-a-config-map", config_map(token=""), "dev"),

@@ -17,33 +17,7 @@ from components.program import main as program
 from infra import stack as stacks
 from infra.__main__ import main
 from infra.recorder import RecordedResource, Recording, record, reveal
-from tests.program.programs import ROOT, run
-
-RACK: dict[str, Any] = {
-    "gke": {"location": "us-central1-c"},
-    "pools": {
-        "t4": {"gpu": "t4"},
-        "k80": {"gpu": "k80", "site": "rack", "replicas": 2},
-        "cpu": {"gpu": "none", "site": "rack"},
-    },
-    "models": {"llama3.2:3b": ["k80", "t4"], "nomic-embed-text": ["cpu"]},
-    "sites": {
-        "rack": {
-            "kubernetes": {"context": "rack", "apply": "pulumi", "distribution": "k3s"},
-            "url": "https://rack.example.ts.net",
-            "nodes": {"rack-1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"}},
-        }
-    },
-}
-"""A k3s machine of one's own beside GKE, applied by `up`."""
-
-ALONE: dict[str, Any] = {
-    **{key: value for key, value in RACK.items() if key != "gke"},
-    "pools": {key: value for key, value in RACK["pools"].items() if key != "t4"},
-    "models": {"llama3.2:3b": ["k80"], "nomic-embed-text": ["cpu"]},
-    "router": {"site": "rack"},
-}
-"""Nothing but that machine."""
+from tests.program.programs import ALONE, RACK, ROOT, run
 
 
 def edited(fleet: dict[str, Any], **kubernetes: Any) -> dict[str, Any]:
@@ -115,6 +89,89 @@ def test_the_device_plugin_is_brought_where_the_file_does_not_say_that_it_is_the
     (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert term["matchExpressions"] == [{"key": labels.of_site("k80"), "operator": "Exists"}]
     assert not of(run(edited(RACK, devicePlugin="existing")), "DaemonSet")
+
+
+CONTAINER = edited(RACK, os="ubuntu20.04") | {
+    "pools": {**RACK["pools"], "k80": {**RACK["pools"]["k80"], "driver": "container"}}
+}
+"""The same with NVIDIA's driver container in the place of a driver of the machine's own."""
+
+
+@pytest.fixture(scope="module")
+def container() -> Recording:
+    return run(CONTAINER)
+
+
+def driver_of(recording: Recording) -> RecordedResource:
+    (found,) = [
+        one
+        for one in of(recording, "DaemonSet")
+        if one.name == "rack-site-nvidia-driver-r470-ubuntu20-04-proprietary-daemon-set"
+    ]
+    return found
+
+
+def test_a_driver_in_a_container_goes_onto_the_machines_of_its_pool_and_nowhere_else(container: Recording) -> None:
+    found = driver_of(container).inputs
+    assert found["metadata"]["namespace"] == "ollama-drivers"
+    # a change must not take the driver away from under servers that run
+    assert found["spec"]["updateStrategy"] == {"type": "OnDelete"}
+    pod = found["spec"]["template"]["spec"]
+    (terms,) = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert terms["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": ["rack-1"]}]
+    assert terms["matchExpressions"] == [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}]
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_it_is_pinned_by_tag_and_sees_of_the_machine_what_a_driver_needs(container: Recording) -> None:
+    pod = driver_of(container).inputs["spec"]["template"]["spec"]
+    (its,) = pod["containers"]
+    assert its["image"] == "nvcr.io/nvidia/driver:470.256.02-ubuntu20.04"
+    assert (its["command"], its["args"]) == (["nvidia-driver"], ["init"])
+    assert {one["name"]: one["value"] for one in its["env"]} == {
+        "DRIVER_CONFIG_DIGEST": "470.256.02-ubuntu20.04-proprietary",
+        "KERNEL_MODULE_TYPE": "proprietary",
+    }
+    mounts = {one["mountPath"]: one for one in its["volumeMounts"]}
+    assert mounts["/run/nvidia"]["mountPropagation"] == "Bidirectional"
+    assert [path for path, one in mounts.items() if "mountPropagation" in one] == ["/run/nvidia"]
+    paths = {one["name"]: one["hostPath"]["path"] for one in pod["volumes"]}
+    assert {path: paths[one["name"]] for path, one in mounts.items()} == {
+        "/run/nvidia": "/run/nvidia",
+        "/var/log": "/var/log",
+        "/lib/firmware": "/run/nvidia/driver/lib/firmware",
+        "/sys/module/firmware_class/parameters/path": "/sys/module/firmware_class/parameters/path",
+    }
+    assert "grep -q -x -F 470.256.02" in its["startupProbe"]["exec"]["command"][-1]
+
+
+def test_only_the_driver_is_privileged_and_only_where_its_namespace_lets_it(container: Recording) -> None:
+    levels = {
+        one.inputs["metadata"]["name"]: one.inputs["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+        for one in of(container, "Namespace")
+    }
+    assert levels == {"ollama": "restricted", "ollama-drivers": "privileged"}
+    for owner in [*of(container, "Deployment"), *of(container, "DaemonSet")]:
+        for one in owner.inputs["spec"]["template"]["spec"]["containers"]:
+            privileged = one["securityContext"].get("privileged", False)
+            assert privileged is (owner.urn == driver_of(container).urn), owner.urn
+    (quota,) = of(container, "ResourceQuota")
+    assert quota.inputs["metadata"]["namespace"] == "ollama-drivers"
+
+
+def test_a_server_waits_for_the_driver_of_its_machine_and_says_whose_log_tells_why(container: Recording) -> None:
+    (server,) = [one for one in of(container, "Deployment") if one.name == "k80-server-deployment"]
+    assert driver_of(container).urn in server.depends_on
+    environment = {
+        one["name"]: one["value"] for one in server.inputs["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert environment["FLEET_DRIVER"] == "470.256.02"
+    assert environment["FLEET_DRIVER_LOG"].startswith("kubectl -n ollama-drivers logs -l")
+
+
+def test_without_being_asked_for_no_driver_is_brought_to_a_site(rack: Recording) -> None:
+    assert not [one for one in of(rack, "DaemonSet") if "driver" in one.name]
+    assert not of(rack, "ResourceQuota")
 
 
 def test_the_sites_door_lets_in_its_token_and_leads_to_its_pools_alone(rack: Recording) -> None:

@@ -82,6 +82,18 @@ def test_what_a_site_is_sent_does_not_reach_the_next_pool(open_door: OpenDoor, o
     assert (sent(first), sent(second)) == (f"Bearer {TOKEN}", None)
 
 
+def test_a_request_that_a_site_refuses_for_its_token_goes_to_the_next_pool(
+    open_door: OpenDoor, ollama: StartOllama
+) -> None:
+    first, second = ollama("k80"), ollama("t4")
+    # its probes have not found out yet
+    first.status = 401
+    pools = f'k80 = {{url = "http://{first.address}", token = "rig"}}\nt4 = "{second.address}"'
+    door = open_door(f'[routes]\nm = ["k80", "t4"]\n[pools]\n{pools}\n', tokens={"rig": TOKEN})
+    answer = door.chat("m")
+    assert (answer.status, answer.pool, answer.headers["x-fleet-attempts"]) == (200, "t4", "2")
+
+
 def test_a_pool_that_spills_sends_its_token_too(open_door: OpenDoor, ollama: StartOllama) -> None:
     site = ollama("k80")
     site.wants = f"Bearer {TOKEN}"

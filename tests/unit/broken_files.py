@@ -22,6 +22,11 @@ NOT_BUILT = (
         {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi", "cpus": 8},
         "fleet.sites.rig.nodes.rig-1.cpus",
     ),
+    (
+        "sites/rig/nodes/rig-1",
+        {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi", "os": "ubuntu22.04"},
+        "fleet.sites.rig.nodes.rig-1.os",
+    ),
 )
 """Keys that parse and that nothing acts on, defaults in so many words included: (path, value, place)."""
 
@@ -906,6 +911,56 @@ CASES: tuple[Case, ...] = (
         "ollama-fleet:kubeconfigs.SITE",
         severity="warning",
         alone=False,
+    ),
+    Case(
+        "a site that is the fleet's own cluster",
+        {
+            "sites/one": {
+                "kubernetes": {"context": "gke_example-project_us-central1-c_ollama-fleet-dev"},
+                "url": "https://one.example.org",
+            }
+        },
+        "fleet.sites.one.kubernetes.context",
+        "is the fleet's own GKE cluster",
+        "take the site out",
+    ),
+    Case(
+        "a driver container at a Docker site",
+        {"pools/m60/driver": "container"},
+        "fleet.pools.m60.driver",
+        "is set up at Kubernetes sites, and rig is a site of docker",
+        "install R580 on the machine itself",
+    ),
+    Case(
+        "a driver container on a system that nobody names",
+        {
+            "pools/m60": {"gpu": "m60", "site": "rack", "driver": "container"},
+            "sites/rack": {
+                "kubernetes": {},
+                "url": "https://rack.example.org",
+                "nodes": {"rack-1": {"gpus": {"m60": 2}, "memory": "64Gi", "disk": "400Gi"}},
+            },
+        },
+        "fleet.sites.rack.kubernetes.os",
+        "nobody says what these machines run",
+        "ubuntu22.04",
+    ),
+    Case(
+        "a driver container on machines that nobody names",
+        {
+            "pools/m60": {"gpu": "m60", "site": "rack", "driver": "container"},
+            "sites/rack": {"kubernetes": {"os": "ubuntu22.04"}, "url": "https://rack.example.org"},
+        },
+        "fleet.pools.m60.driver",
+        "it names none with this card",
+        "describe them under fleet.sites.rack.nodes",
+    ),
+    Case(
+        "a system in words",
+        {"sites/rack": {"kubernetes": {"os": "Ubuntu 22.04"}, "url": "https://rack.example.org"}},
+        "fleet.sites.rack.kubernetes.os",
+        "the name of a system",
+        "such as ubuntu22.04",
     ),
     Case(
         "a machine without memory",

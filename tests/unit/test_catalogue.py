@@ -37,7 +37,7 @@ def facts(value: Any, path: str = "") -> Iterator[tuple[str, Fact]]:
 def raw() -> dict[str, Any]:
     """The files as plain values, in the catalogue's form."""
     machines = read("machines")
-    names = ("gpus", "releases", "prices", "gke")
+    names = ("gpus", "releases", "driver_containers", "prices", "gke")
     return {**machines, **read("models"), **{name: read(name) for name in names}}
 
 

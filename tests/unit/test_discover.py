@@ -116,6 +116,26 @@ def test_k3s_with_a_k80_is_known_by_its_labels(catalogue: Catalogue) -> None:
     assert "# runtime classes: crun, nvidia" in text
 
 
+@pytest.mark.parametrize(
+    ("image", "system"),
+    [
+        ("Ubuntu 22.04.4 LTS", "ubuntu22.04"),
+        ("Ubuntu 24.04 LTS", "ubuntu24.04"),
+        ("Rocky Linux 9.4 (Blue Onyx)", "rocky9.4"),
+        ("Debian GNU/Linux 12 (bookworm)", None),
+        ("Container-Optimized OS from Google", None),
+        ("", None),
+        (HOSTILE, None),
+    ],
+)
+def test_the_system_of_a_machine_with_a_card_is_read_as_the_file_writes_it(
+    catalogue: Catalogue, image: str, system: str | None
+) -> None:
+    found = node("rack-1", {"nvidia.com/gpu.product": "Tesla-T4", "nvidia.com/gpu.count": "1"}, gpus=1)
+    found["status"]["nodeInfo"]["osImage"] = image
+    assert parsed(looked(catalogue, found))["sites"]["rack"]["nodes"]["rack-1"].get("os") == system
+
+
 def test_a_gke_node_with_a_t4_is_known_by_googles_label(catalogue: Catalogue) -> None:
     text = looked(catalogue, node("gke-t4-1", {"cloud.google.com/gke-accelerator": "nvidia-tesla-t4"}, gpus=1))
     assert parsed(text)["pools"] == {"t4": {"gpu": "t4", "site": "rack"}}

@@ -49,7 +49,7 @@ SAMPLES: dict[tuple[type[BaseModel], str], dict[str, Any]] = {
         "docker": None, "kubernetes": {}, "endpoints": ["https://a.example.org"], "url": "https://b.example.org",
         "ca": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "nodes": {},
     },
-    (SiteNode, "sites/rig/nodes/rig-1"): {"gpus": {}, "cpus": 8, "memory": "1Gi", "disk": "1Gi"},
+    (SiteNode, "sites/rig/nodes/rig-1"): {"gpus": {}, "cpus": 8, "memory": "1Gi", "disk": "1Gi", "os": "ubuntu22.04"},
     (Router, "router"): {
         "expose": "internal", "auth": "none", "keys": {}, "tls": "door", "clientOptions": "pass",
         "sourceRanges": ["10.0.0.0/8"], "origins": ["https://a.example.org"], "maxBody": "1Gi", "site": "rig",

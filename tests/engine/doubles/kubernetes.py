@@ -3,9 +3,10 @@
 What replaces is decided in `infra.change.kubernetes`.
 """
 
-# ruff: noqa: A002, ARG001 `id` is the protocol's word; one signature for every maker
+# ruff: noqa: A002, ARG001, ARG002 `id` is the protocol's word; one signature for every maker
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -27,13 +28,19 @@ _NAMESPACES = {"default", "kube-system", "kube-public", "kube-node-lease"}
 class KubernetesDouble(ProviderDouble):
     """As many clusters as there are kubeconfigs; everything becomes ready at once.
 
-    A cluster counts as itself by the provider's `clusterIdentifier`, else by its server's address.
+    A cluster counts as itself by the provider's `clusterIdentifier`, else by its server's address. One that is in
+    `unreachable` answers nothing; `skipUpdateUnreachable` then keeps what is there as it was, and helps nothing new
+    (provider.go of pulumi-kubernetes @94977969d, 2026-07-01: Check gives the old inputs back, Create and Delete fail).
     """
 
     def __init__(self) -> None:
         super().__init__("kubernetes", "4.34.2")
+        self.unreachable: set[str] = set()
 
     def checked(self, subject: Subject, news: Properties, olds: Properties, seed: bytes) -> Properties:
+        skips = subject.config.get("skipUpdateUnreachable") in (True, "true")
+        if skips and self.scope(subject) in self.unreachable:
+            return olds
         if is_release(subject):
             return news
         metadata = news.get("metadata") or {}
@@ -73,6 +80,9 @@ class KubernetesDouble(ProviderDouble):
         return str(identifier or cluster.get("server", ""))
 
     def computed(self, subject: Subject, id: str) -> Properties:
+        if not subject.inputs:
+            # new in a cluster that does not answer: the preview knows nothing of it
+            return {}
         if is_release(subject):
             return {"status": {"status": "deployed", "version": subject.inputs.get("version")}}
         kept: Properties = {
@@ -87,6 +97,7 @@ class KubernetesDouble(ProviderDouble):
         return {**kept, **(make(subject, id) if make else {})}
 
     def before_create(self, subject: Subject, id: str) -> None:
+        self._reach(subject)
         scope, kind = self.scope(subject), _plural(subject)
         namespace, name = _key(subject)
         if (scope, subject.type, id) in self.existing:
@@ -100,6 +111,12 @@ class KubernetesDouble(ProviderDouble):
         if namespace and not there:
             raise RefusedError(f'namespaces "{namespace}" not found')
 
+    def change(self, subject: Subject, id: str, ignored: Sequence[str]) -> None:
+        self._reach(subject)
+
+    def before_delete(self, subject: Subject, id: str, outputs: Properties) -> None:
+        self._reach(subject)
+
     def after_delete(self, subject: Subject, id: str) -> None:
         if subject.type != NAMESPACE:
             return
@@ -107,6 +124,10 @@ class KubernetesDouble(ProviderDouble):
         inside = [key for key in self.existing if key[0] == scope and key[2].startswith(f"{id}/")]
         for key in inside:
             del self.existing[key]
+
+    def _reach(self, subject: Subject) -> None:
+        if self.scope(subject) in self.unreachable:
+            raise RefusedError("configured Kubernetes cluster is unreachable: connect: no route to host")
 
 
 def is_release(subject: Subject) -> bool:
