@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.router.conftest import OpenDoor
 from tests.router.door import Door, wait_until
 from tests.router.fake_ollama import FakeOllama
@@ -21,6 +23,7 @@ MEMORY = 384 * 2**20
 PATIENCE = 30
 HALF_SENT, CUT_OFF = b"half sent", b"cut off"
 PIECE = 65536
+VALUES = 1_500_000
 
 
 class Upload(threading.Thread):
@@ -101,4 +104,27 @@ def test_while_large_bodies_come_small_requests_go_on_and_who_waits_is_answered(
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 10" in head
     assert "no memory for this request" in json.loads(body)["error"]["message"]
+    assert most_memory(door) < MEMORY
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        (b"1," * VALUES, 400),
+        (b"[]," * VALUES, 400),
+        (b"[" * 400 + b"]" * 400 + b"," + b"[[[[[[[[]]]]]]]]," * (VALUES // 8), 400),
+        (b'"a\\\\","\\"",' * VALUES, 400),
+        (b'"' + b"a, [b], {c}, " * VALUES + b'",', 200),
+        (b"1," * 50_000, 200),
+    ],
+    ids=["numbers", "lists", "lists in lists", "strings", "text", "few"],
+)
+def test_a_body_of_more_values_than_a_parser_has_memory_for_is_refused_unread(
+    open_door: OpenDoor, ollama: Callable[..., FakeOllama], values: bytes, status: int
+) -> None:
+    door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = "{ollama("t4").address}"\n', memory=MEMORY)
+    answer = door.ask("POST", "/api/chat", b'{"model":"m","x":[' + values + b"1]}")
+    assert answer.status == status
+    if status != 200:
+        assert answer.json == {"error": "the request holds too many JSON values"}
     assert most_memory(door) < MEMORY
