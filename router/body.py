@@ -246,12 +246,12 @@ def filters() -> list[Config]:
     ]
 
 
-def enabled(rules: Rules) -> Config:
-    """What a route carries so that the model is read from the body of its requests."""
+def enabled(rules: Rules, *, counted: bool = True) -> Config:
+    """What a route carries so that the model is read from the body of its requests, once its values are counted."""
     limit = {"max_request_bytes": rules.max_body}
     return {
         _BUFFER: _on(typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer=limit)),
-        _COUNT: _running(COUNTING.replace("@most@", str(MOST_SIGNS))),
+        **({_COUNT: _running(COUNTING.replace("@most@", str(MOST_SIGNS)))} if counted else {}),
         _JSON: _on(_json()),
         **enabled_for_path(rules),
     }

@@ -1,5 +1,6 @@
 """Bodies that would take more memory than the router may: the large ones are given up, small requests go on."""
 
+import http.client
 import json
 import select
 import socket
@@ -128,3 +129,14 @@ def test_a_body_of_more_values_than_a_parser_has_memory_for_is_refused_unread(
     if status != 200:
         assert answer.json == {"error": "the request holds too many JSON values"}
     assert most_memory(door) < MEMORY
+
+
+def test_who_does_not_say_how_long_a_body_is_has_its_values_counted(
+    open_door: OpenDoor, ollama: Callable[..., FakeOllama]
+) -> None:
+    door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = "{ollama("t4").address}"\n', memory=MEMORY)
+    connection = http.client.HTTPConnection("127.0.0.1", door.port, timeout=PATIENCE)
+    pieces = [b'{"model":"m","x":[', *(b"1," * (VALUES // 50) for _ in range(50)), b"1]}"]
+    connection.request("POST", "/api/chat", iter(pieces), {"transfer-encoding": "chunked"}, encode_chunked=True)
+    assert connection.getresponse().status == 400
+    connection.close()
