@@ -15,6 +15,7 @@ from tests.router.door import ENVOY_OPTIONS, stop, wait_until
 ANSWER = {"model": "m", "message": {"role": "assistant", "content": "x" * 120}, "done": True}
 LARGEST_LIST = 4 * 2**20
 ROOM = 100_000
+_BUFFER = "envoy.filters.http.buffer"
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def backend(envoy: Path, folder: Path, models: Sequence[str]) -> Iterator[int]:
         {"match": {"path": path}, "direct_response": {"status": 200, "body": {"inline_string": json.dumps(said)}}}
         for path, said in answers.items()
     ]
-    with _running(envoy, folder, "backend", routes, {}) as (port, _):
+    with _running(envoy, folder, "backend", routes, {}, reads=True) as (port, _):
         yield port
 
 
@@ -48,7 +49,7 @@ def plain(envoy: Path, folder: Path, chat: int, stream: int) -> Iterator[tuple[i
 
 @contextmanager
 def _running(
-    envoy: Path, folder: Path, name: str, routes: list[Config], clusters: dict[str, int]
+    envoy: Path, folder: Path, name: str, routes: list[Config], clusters: dict[str, int], *, reads: bool = False
 ) -> Iterator[tuple[int, int]]:
     (port,) = free_ports(1)
     manager = extension(
@@ -60,7 +61,15 @@ def _running(
             "max_direct_response_body_size_bytes": LARGEST_LIST,
             "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
         },
-        http_filters=[extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
+        # an answer before the request has ended costs the connection, which Ollama keeps
+        http_filters=[
+            *(
+                [extension(_BUFFER, "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=2**20)]
+                if reads
+                else []
+            ),
+            extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
+        ],
     )
     config: dict[str, Any] = {
         "static_resources": {
