@@ -12,7 +12,7 @@ from router.extension import Config, extension
 FROM, ALL = 0.35, 0.75
 """Shares of the limit at which the first piece may be refused, and from which on every one is. Two hundred requests of
 1 MB that wait for a pool stay below the first. Above the second there is room for what those who are inside still need:
-who waits for a pool has his body here three times, and a body that is read takes nine times its length for a moment."""
+who waits for a pool has his body here twice, and a body that is read takes nine times its length for a moment."""
 LOOK_EVERY = "0.05s"
 """In a second, the default, a fast network brings a gigabyte."""
 SMALLEST_GIVEN_UP = 18
