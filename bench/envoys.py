@@ -16,6 +16,7 @@ from tests.router.door import ENVOY_OPTIONS, stop, wait_until
 ANSWER = {"model": "m", "message": {"role": "assistant", "content": "x" * 120}, "done": True}
 LARGEST_LIST = 4 * 2**20
 ROOM = 100_000
+_BUFFER = "envoy.filters.http.buffer"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def backend(
         {"match": {"path": path}, "direct_response": {"status": 200, "body": {"inline_string": json.dumps(said)}}}
         for path, said in answers.items()
     ]
-    with _running(envoy, folder, name, routes, {}, port) as running:
+    with _running(envoy, folder, name, routes, {}, port, reads=True) as running:
         yield running
 
 
@@ -64,7 +65,14 @@ def plain(envoy: Path, folder: Path, chat: Sequence[int], stream: int, *, name: 
 
 @contextmanager
 def _running(
-    envoy: Path, folder: Path, name: str, routes: list[Config], clusters: dict[str, Sequence[int]], port: int = 0
+    envoy: Path,
+    folder: Path,
+    name: str,
+    routes: list[Config],
+    clusters: dict[str, Sequence[int]],
+    port: int = 0,
+    *,
+    reads: bool = False,
 ) -> Iterator[Running]:
     if not port:
         (port,) = free_ports(1)
@@ -77,7 +85,15 @@ def _running(
             "max_direct_response_body_size_bytes": LARGEST_LIST,
             "virtual_hosts": [{"name": name, "domains": ["*"], "routes": routes}],
         },
-        http_filters=[extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
+        # an answer before the request has ended costs the connection, which Ollama keeps
+        http_filters=[
+            *(
+                [extension(_BUFFER, "extensions.filters.http.buffer.v3.Buffer", max_request_bytes=2**20)]
+                if reads
+                else []
+            ),
+            extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router"),
+        ],
     )
     config: dict[str, Any] = {
         "static_resources": {

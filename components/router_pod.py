@@ -15,6 +15,7 @@ from pulumi_kubernetes.core.v1 import (
     ProbeArgs,
     ResourceRequirementsArgs,
     SecretVolumeSourceArgs,
+    TCPSocketActionArgs,
     TopologySpreadConstraintArgs,
     VolumeArgs,
     VolumeMountArgs,
@@ -102,7 +103,7 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
         image=plan.image,
         restart_policy="Always",
         args=[
-            *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart"),
+            *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart", "--concurrency", str(plan.threads)),
             *("--drain-time-s", str(plan.leave_seconds), "--log-level", "warning"),
         ],
         ports=[ContainerPortArgs(name="http", container_port=plan.port)],
@@ -114,9 +115,9 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
         # open when its first clusters are looked up and probed
         startup_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=1, failure_threshold=START_SECONDS),
         readiness_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=2, failure_threshold=2),
-        # another path: that one fails on purpose while streams end
+        # not by a request: a door without memory for more refuses it and is alive, and Envoy watches its own threads
         liveness_probe=ProbeArgs(
-            http_get=_door(plan, "/"),
+            tcp_socket=TCPSocketActionArgs(port="http"),
             period_seconds=10,
             timeout_seconds=5,
             failure_threshold=6,
@@ -188,6 +189,7 @@ def _command(plan: RouterPlan, mode: str) -> list[str]:
         "beside-port": plan.beside_port,
         "spill-port": plan.spill_port,
         "metrics-port": plan.metrics_port,
+        "memory": plan.memory_limit,
         "leave": plan.leave_seconds,
         "drain-limit": plan.drain_limit,
     }

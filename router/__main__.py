@@ -50,6 +50,7 @@ def main() -> int:
         address=options.address,
         certificates=options.certificates,
         tls=options.tls,
+        memory=options.memory,
     )
     maps = Maps(Path(options.map), Path(options.override))
     rules = RuleFiles(Path(options.map), Path(options.keys) if options.keys else None)
@@ -159,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--beside-port", type=int, required=True, help="of this process, for Envoy, on loopback")
     parser.add_argument("--spill-port", type=int, required=True, help="before pools that hand requests on, on loopback")
     parser.add_argument("--metrics-port", type=int, required=True, help="of probes and metrics")
+    parser.add_argument("--memory", type=int, required=True, help="bytes that Envoy may take")
     parser.add_argument("--leave", type=float, default=15.0, help="seconds in which clients learn that it drains")
     parser.add_argument("--drain-limit", type=float, default=120.0, help="seconds for requests to end after that")
     parser.add_argument(

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from router.observing import as_prometheus_reads
+
 PATIENCE = 5.0
 
 
@@ -36,7 +38,7 @@ class Admin:
 
     def prometheus(self, pattern: str) -> str:
         """The statistics whose names match, as Prometheus reads them."""
-        return self._ask("GET", f"/stats/prometheus?filter={quote(pattern)}")
+        return as_prometheus_reads(self._ask("GET", f"/stats/prometheus?filter={quote(pattern)}"))
 
     def _ask(self, method: str, path: str) -> str:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)

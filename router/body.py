@@ -10,7 +10,74 @@ MODEL_HEADER = "x-ollama-model"
 OPTIONS = ("num_ctx", "num_gpu", "main_gpu")
 """Of a request, that make Ollama load the model anew, with another need of memory than the plan's."""
 
-SCRIPT = r"""
+MOST_SIGNS = 250_000
+"""Of JSON in one request: brackets, commas, strings. Behind each may be a value, and a value of two bytes takes Envoy's
+parser 200, so that a body of 33 MB could take 3.5 GB."""
+
+CLOSING = r"""
+-- Where the string ends whose first character is here.
+local function closing(text, at)
+  local last = text:find('"', at, true)
+  while last do
+    local back = last - 1
+    while text:byte(back) == 92 do back = back - 1 end
+    if (last - back) % 2 == 1 then return last end
+    last = text:find('"', last + 1, true)
+  end
+end
+"""
+
+COUNTING = (
+    CLOSING
+    + r"""
+local most, signs = @most@, {",", "[", "{"}
+
+-- At a glance: those within strings too.
+local function many(body, length)
+  local found, step = 0, 65536
+  for start = 0, length - 1, step do
+    local text = body:getBytes(start, math.min(step, length - start))
+    for i = 1, #signs do
+      local at = text:find(signs[i], 1, true)
+      while at do
+        found = found + 1
+        if found > most then return true end
+        at = text:find(signs[i], at + 1, true)
+      end
+    end
+  end
+  return false
+end
+
+local function too_many(text)
+  local at = 1
+  for _ = 1, most do
+    local start = text:find('[",{%[]', at)
+    if not start then return false end
+    at = start + 1
+    if text:byte(start) == 34 then
+      local last = closing(text, at)
+      if not last then return false end
+      at = last + 1
+    end
+  end
+  return true
+end
+
+function envoy_on_request(handle)
+  local body = handle:body()
+  local length = body and body:length() or 0
+  if length > most and many(body, length) and too_many(body:getBytes(0, length)) then
+    handle:respond({[":status"] = "400"}, "the request holds too many JSON values")
+  end
+end
+"""
+)
+"""Runs before anything reads the JSON."""
+
+SCRIPT = (
+    CLOSING
+    + r"""
 local contexts = {@contexts@}
 local allowed = {@allowed@}
 
@@ -77,13 +144,7 @@ local function misspelt(text, words)
     local sign = text:byte(start)
     at = start + 1
     if sign == 34 then
-      local last = text:find('"', at, true)
-      while last do
-        local back = last - 1
-        while text:byte(back) == 92 do back = back - 1 end
-        if (last - back) % 2 == 1 then break end
-        last = text:find('"', last + 1, true)
-      end
+      local last = closing(text, at)
       if not last then return nil end
       at = last + 1
       if depth == 1 and last - start < 100 and text:find("^%s*:", at) then
@@ -162,10 +223,12 @@ function envoy_on_request(handle)
   handle:headers():replace("x-ollama-model", own)
 end
 """
+)
 """Runs once per request; what it sets makes Envoy look for the route again, now by model."""
 
 _BUFFER = "envoy.filters.http.buffer"
 _JSON = "envoy.filters.http.json_to_metadata"
+_COUNT = "fleet.values"
 _LUA = "envoy.filters.http.lua"
 
 
@@ -177,16 +240,18 @@ def filters() -> list[Config]:
     limit = {"max_request_bytes": Rules().max_body}
     return [
         {**extension(_BUFFER, "extensions.filters.http.buffer.v3.Buffer", **limit), "disabled": True},
+        {"name": _COUNT, "typed_config": typed("extensions.filters.http.lua.v3.Lua"), "disabled": True},
         {"name": _JSON, "typed_config": _json(), "disabled": True},
         extension(_LUA, "extensions.filters.http.lua.v3.Lua") | {"disabled": True},
     ]
 
 
-def enabled(rules: Rules) -> Config:
-    """What a route carries so that the model is read from the body of its requests."""
+def enabled(rules: Rules, *, counted: bool = True) -> Config:
+    """What a route carries so that the model is read from the body of its requests, once its values are counted."""
     limit = {"max_request_bytes": rules.max_body}
     return {
         _BUFFER: _on(typed("extensions.filters.http.buffer.v3.BufferPerRoute", buffer=limit)),
+        **({_COUNT: _running(COUNTING.replace("@most@", str(MOST_SIGNS)))} if counted else {}),
         _JSON: _on(_json()),
         **enabled_for_path(rules),
     }
@@ -194,8 +259,11 @@ def enabled(rules: Rules) -> Config:
 
 def enabled_for_path(rules: Rules) -> Config:
     """What a route carries so that the model is read from its path."""
-    script = typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": _script(rules)})
-    return {_LUA: _on(script)}
+    return {_LUA: _running(_script(rules))}
+
+
+def _running(script: str) -> Config:
+    return _on(typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script}))
 
 
 def _on(config: Config) -> Config:

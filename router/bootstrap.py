@@ -1,6 +1,6 @@
 """What Envoy starts with: the listener of the door, its filters and limits, and where the files that change are."""
 
-from router import body, certificate, keys, origins, waking
+from router import body, certificate, keys, origins, overload, waking
 from router.clusters import CONNECTION_BUFFER, beside
 from router.extension import LOOPBACK, Config, extension, socket
 from router.loopback import listener
@@ -20,13 +20,23 @@ IDLE_CONNECTION = "300s"
 HEADERS_KIB = 32
 MOST_CONNECTIONS = 50_000
 """A fixed number: without one, Envoy takes connections until the machine has no file handle left for the pools."""
+STUCK_FOR = "60s"
+"""After which Envoy ends itself: no probe asks it anything that it might refuse."""
 
 INTERNAL = (body.MODEL_HEADER, NAME_HEADER, waking.SINCE, waking.SLEPT, waking.STILL)
 """What only the door itself says. No client is believed one of them, and no pool sees what a client said."""
 
 
 def bootstrap(
-    *, port: int, admin_port: int, beside_port: int, spill_port: int, directory: str, address: str, tls: bool
+    *,
+    port: int,
+    admin_port: int,
+    beside_port: int,
+    spill_port: int,
+    directory: str,
+    address: str,
+    tls: bool,
+    memory: int,
 ) -> Config:
     """The door on `port` of `address`; administration on loopback only; clusters and routes from files in `directory`.
 
@@ -52,19 +62,13 @@ def bootstrap(
                         }
                     ],
                 },
-                listener(spill_port, silent=MOST_SILENT, buffer=CONNECTION_BUFFER),
+                # who was let in goes on
+                listener(spill_port, silent=MOST_SILENT, buffer=CONNECTION_BUFFER) | {"bypass_overload_manager": True},
             ],
         },
         "dynamic_resources": {"cds_config": _file(directory, CLUSTERS)},
-        "overload_manager": {
-            "resource_monitors": [
-                extension(
-                    "envoy.resource_monitors.global_downstream_max_connections",
-                    "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                    max_active_downstream_connections=MOST_CONNECTIONS,
-                )
-            ]
-        },
+        "watchdogs": {thread: {"kill_timeout": STUCK_FOR} for thread in ("main_thread_watchdog", "worker_watchdog")},
+        "overload_manager": overload.manager(memory=memory, connections=MOST_CONNECTIONS),
     }
 
 

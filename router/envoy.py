@@ -31,6 +31,8 @@ class Setup:
     """Of the listener before pools that hand requests on, on loopback."""
     directory: str
     """Where its files are."""
+    memory: int
+    """Bytes that it may take."""
     address: str = "0.0.0.0"  # noqa: S104
     certificates: str = SYSTEM_CERTIFICATES
     """The authorities trusted for pools behind https."""
@@ -73,6 +75,7 @@ def _start(setup: Setup) -> str:
             directory=setup.directory,
             address=setup.address,
             tls=bool(setup.tls),
+            memory=setup.memory,
         )
     )
 

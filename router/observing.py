@@ -10,6 +10,8 @@ POOL = "%UPSTREAM_METADATA(fleet:pool)%"
 MODEL = "%DYNAMIC_METADATA(fleet:name)%"
 KEY = "%DYNAMIC_METADATA(fleet:key)%"
 """The name of the key, never the key."""
+_QUOTE_IN_A_LABEL = r"\""
+"""As Envoy writes it. No name of a model, pool or key holds one."""
 FIRST_BYTE = "%COMMON_DURATION(DS_RX_BEG:US_RX_BEG:ms)%"
 
 LINE = {
@@ -59,11 +61,22 @@ def access_logs() -> list[Config]:
     return [{**line, "filter": {"not_health_check_filter": {}}}, {**figures, "filter": _known_model()}]
 
 
-def _stat(name: str, *, value: str = "", **tags: str) -> Config:
-    """A figure that grows by `value`, or by one."""
-    labels = {"model": MODEL, "pool": POOL, "key": KEY, **tags}
-    stat = {"name": name, "tags": [{"name": key, "value_format": text} for key, text in labels.items()]}
+def as_prometheus_reads(text: str) -> str:
+    """Envoy's figures with each label for itself."""
+    return text.replace(_QUOTE_IN_A_LABEL, '"')
+
+
+def _stat(name: str, *, value: str = "", **labels: str) -> Config:
+    """A figure that grows by `value`, or by one, of a model, pool and key."""
+    stat = {"name": name, "tags": [_all_in_one(model=MODEL, pool=POOL, key=KEY, **labels)]}
     return {"stat": stat, "value_format": value} if value else {"stat": stat, "value_fixed": 1}
+
+
+def _all_in_one(**labels: str) -> Config:
+    """Labels as the value of the first of them: each tag costs a request its making and its part of six look-ups."""
+    first, *_ = labels
+    text = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    return {"name": first, "value_format": text.removeprefix(f'{first}="').removesuffix('"')}
 
 
 def _known_model() -> Config:

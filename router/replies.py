@@ -100,6 +100,12 @@ REASONS = (
         message="too many requests wait for this model's server to start, please try again",
         retry_after=30,
     ),
+    Reason(
+        filter=_where("response.code_details == 'overload'"),
+        status=503,
+        message="the router has no memory for this request at the moment, please try again",
+        retry_after=10,
+    ),
     Reason(filter=_flag("UF"), status=502, message=f"no server of this model{WHERE} could be reached", retry_after=2),
     Reason(filter=_flag("UC"), status=502, message="the server of this model broke off", retry_after=2),
     Reason(filter=_flag("SI"), status=504, message="nothing was sent for too long"),

@@ -84,13 +84,15 @@ def _to_models(table: Table, rules: Rules) -> Iterator[Config]:
     retries = max([RETRIES, *(len(table.members(order)) - 1 for order in table.all_orders)])
     for path, own in sorted(table.lacking.items()):
         yield from _splits(own, table, {"path": path}, retries)
-        yield _by_model(table, path, {"path": path}, "POST", body.enabled(rules), retries, plugin=path)
+        yield from _by_body(table, path, {"path": path}, rules, retries, plugin=path)
     yield from _splits(table, table, {"prefix": "/"}, retries)
+    yield from _by_body(table, "model in the body", {"safe_regex": {"regex": BY_BODY}}, rules, retries, plugin=BY_MODEL)
     yield _by_model(
-        table, "model in the body", {"safe_regex": {"regex": BY_BODY}}, "POST", body.enabled(rules), retries
-    )
-    yield _by_model(
-        table, "model in the path", {"safe_regex": {"regex": BY_PATH}}, "GET", body.enabled_for_path(rules), retries
+        table,
+        "model in the path",
+        {"safe_regex": {"regex": BY_PATH}, "headers": [_method("GET")]},
+        body.enabled_for_path(rules),
+        retries,
     )
 
 
@@ -107,13 +109,22 @@ def _splits(own: Table, table: Table, path: Config, retries: int) -> Iterator[Co
         }
 
 
+def _by_body(table: Table, name: str, path: Config, rules: Rules, retries: int, *, plugin: str) -> Iterator[Config]:
+    """Most requests are too small to hold too many values, and counting takes time."""
+    post = _method("POST")
+    small = {"name": "content-length", "range_match": {"start": 0, "end": body.MOST_SIGNS}}
+    matched, filters = {**path, "headers": [post, small]}, body.enabled(rules, counted=False)
+    yield _by_model(table, f"{name}, small", matched, filters, retries, plugin=plugin)
+    yield _by_model(table, name, {**path, "headers": [post]}, body.enabled(rules), retries, plugin=plugin)
+
+
 def _by_model(
-    table: Table, name: str, path: Config, method: str, filters: Config, retries: int, *, plugin: str = BY_MODEL
+    table: Table, name: str, match: Config, filters: Config, retries: int, *, plugin: str = BY_MODEL
 ) -> Config:
     """Looked up twice: at first no model is known and the filters are switched on, then the header leads to a pool."""
     return {
         "name": name,
-        "match": {**path, "headers": [_method(method)]},
+        "match": match,
         "typed_per_filter_config": filters,
         "route": _to_pool(table, retries, cluster_specifier_plugin=plugin),
         "response_headers_to_add": _whence(),

@@ -1,8 +1,8 @@
 """Pools that may sleep: who asks for one waits, and is answered by it as soon as it is there.
 
-Behind a sleeping pool in its order stands a way to a listener on loopback of the same Envoy. There the request is tried
-at the pool, and while that has no server at an address that answers 503 after a while, over and over, until the pool is
-up or the deadline has passed. No process of ours is in the path: the answer streams from the pool to the client, and
+Behind a sleeping pool in its order stands a way to a listener on loopback of the same Envoy. There the request is
+tried at the pool, and while that has no server at an address that answers 503 and when to come again, until the pool
+is up or the deadline has passed. No process of ours is in the path: the answer streams from the pool to the client, and
 whoever waits goes on waiting while the process beside is restarted.
 
 These tries stand apart from those of the door, which are few: an answer that breaks off is not sought for ever.
@@ -22,7 +22,7 @@ ASLEEP = "~asleep"
 TRIED = "~tried"
 """Behind a pool's name: its servers, then where nobody is at home."""
 STILL = "x-fleet-asleep"
-"""Of the answer that nobody is at home yet."""
+"""Of the answer that nobody is at home yet: in how many seconds to come again."""
 TO_THE_END = "x-fleet-to-the-end"
 """Of a request with no other pool left: a server that has no room is asked again, while for any other what a server
 answers is the answer. Set at the door, whatever a client sends, from what the cluster of its order says: two ways to
@@ -32,17 +32,19 @@ SLEPT = "x-fleet-slept"
 """Names the pool that did not start in time; tells the door to try the next one, if there is one."""
 SINCE = "x-fleet-since"
 """When a request came to the door, in seconds. Set there, whatever a client sends."""
-LOOK_EVERY = "2s"
-PAUSE = {"base_interval": "0.01s", "max_interval": "0.02s"}
+COME_AGAIN = "1"
+"""Envoy adds up to a half."""
+PAUSE = {"base_interval": "0.025s", "max_interval": "0.25s"}
+"""Before a server that has no room is asked again."""
 BEYOND = 60
 """Seconds by which the door outlasts who waits."""
-FOR_EVER = 1_000_000
+FOR_EVER = 20_000
+"""Tries: of more than an hour. Envoy sets 16 bytes aside for each as soon as a request comes."""
 LARGEST_BODY = 2**30
 """The door has refused what is too large."""
 
 _BUFFER = "envoy.filters.http.buffer"
 _LUA = "envoy.filters.http.lua"
-_FAULT = "envoy.filters.http.fault"
 
 SCRIPT = """
 function envoy_on_request(handle)
@@ -68,7 +70,6 @@ def filters() -> list[Config]:
     return [
         buffer | {"disabled": True},
         extension(_LUA, "extensions.filters.http.lua.v3.Lua") | {"disabled": True},
-        extension(_FAULT, "extensions.filters.http.fault.v3.HTTPFault") | {"disabled": True},
     ]
 
 
@@ -93,15 +94,9 @@ def hosts() -> Iterator[Config]:
     yield {
         "name": "asleep",
         "domains": [f"*{ASLEEP}"],
-        "response_headers_to_add": [{"header": {"key": STILL, "value": "yes"}}],
+        "response_headers_to_add": [{"header": {"key": STILL, "value": COME_AGAIN}}],
         "typed_per_filter_config": {
-            _LUA: _on(typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script})),
-            _FAULT: _on(
-                typed(
-                    "extensions.filters.http.fault.v3.HTTPFault",
-                    delay={"fixed_delay": LOOK_EVERY, "percentage": {"numerator": 100}},
-                )
-            ),
+            _LUA: _on(typed("extensions.filters.http.lua.v3.LuaPerRoute", source_code={"inline_string": script}))
         },
         "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 503}}],
     }
@@ -125,6 +120,7 @@ def _try(match: Config, **retry: object) -> Config:
                 **retry,
                 "num_retries": FOR_EVER,
                 "retry_back_off": PAUSE,
+                "rate_limited_retry_back_off": {"reset_headers": [{"name": STILL, "format": "SECONDS"}]},
                 "retry_priority": extension(
                     "envoy.retry_priorities.previous_priorities",
                     "extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",

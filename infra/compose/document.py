@@ -212,6 +212,7 @@ def _door(site: str, machine: Machine) -> Values:
             "user": "0",
             "command": [
                 *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart"),
+                *("--concurrency", str(plan.threads)),
                 *("--drain-time-s", str(plan.leave_seconds), "--log-level", "warning"),
             ],
             "volumes": [f"memory:{MEMORY}:ro", *certificate],
@@ -235,6 +236,7 @@ def _options(machine: Machine) -> Sequence[str]:
         "beside-port": plan.beside_port,
         "spill-port": plan.spill_port,
         "metrics-port": plan.metrics_port,
+        "memory": plan.memory_limit,
         "leave": plan.leave_seconds,
         "drain-limit": plan.drain_limit,
     }

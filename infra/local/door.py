@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from infra.local.ports import free_ports
+from infra.plan.model import RouterPlan
 from infra.problem import error
 from infra.stack import UnreadableError
 from router import rules
@@ -33,8 +34,7 @@ class Door:
     program: Path
     folder: Path
     port: int
-    rules: str
-    """What it asks of a request, as door.json has it."""
+    plan: RouterPlan
     keys: Mapping[str, str] = field(default_factory=dict)
     """Keys that the door asks for, by name. Without any it lets everybody in."""
     metrics_port: int = 0
@@ -65,7 +65,7 @@ class Door:
             (self.folder / name).mkdir()
         self.map.write_text(routes, encoding="utf-8")
         self._publish(routes)
-        (self.folder / "mounted" / rules.FILE).write_text(self.rules, encoding="utf-8")
+        (self.folder / "mounted" / rules.FILE).write_text(self.plan.rules, encoding="utf-8")
         (self.folder / "mounted" / FACTS).write_text(facts, encoding="utf-8")
         (self.folder / "keys").mkdir()
         for name, key in self.keys.items():
@@ -74,6 +74,7 @@ class Door:
             *("--keys", f"{self.folder}/keys"),
             *("--map", f"{self.folder}/mounted", "--override", f"{self.folder}/override"),
             *("--directory", f"{self.folder}/live", "--address", ADDRESS, "--port", str(self.port)),
+            *("--memory", str(self.plan.memory_limit)),
         ]
         ports = dict(zip(("admin", "beside", "metrics", "spill"), free_ports(4), strict=True))
         self.metrics_port = ports["metrics"]
@@ -86,7 +87,7 @@ class Door:
                 error(ROUTES, f"it is refused: {self._last_words('init')}", "report it: the plan made it")
             )
         del self._processes["init"]
-        envoy = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]
+        envoy = ["--disable-hot-restart", "--concurrency", str(self.plan.threads), "--log-level", "warning"]
         self._run("envoy", str(self.program), "-c", f"{self.folder}/live/{BOOTSTRAP}", *envoy)
         self._run("router", *router, "run", *options)
 

@@ -31,7 +31,7 @@ def run(envoy: Path, port: int, pools: Pools, plan: RouterPlan) -> None:
             plan.keys, key=lambda name: (name in plan.settings.keys and bool(plan.settings.keys[name].models), name)
         )
         keys = {name: secrets.token_urlsafe() for name in names}
-        asyncio.run(_run(Door(envoy, Path(folder), port, plan.rules, keys), pools))
+        asyncio.run(_run(Door(envoy, Path(folder), port, plan, keys), pools))
 
 
 async def _run(door: Door, pools: Pools) -> None:

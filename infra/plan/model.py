@@ -494,6 +494,8 @@ class RouterPlan:
     metrics_port: int
     beside_port: int
     spill_port: int
+    threads: int
+    """Of Envoy, each of which reads one body at a time."""
     cpu_request: int
     memory_request: int
     memory_limit: int

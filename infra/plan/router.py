@@ -23,8 +23,10 @@ CPU_TARGET = 70
 """Per cent of what its containers ask for: Envoy's work grows with the requests and with nothing else."""
 CPU_REQUEST = 250
 MEMORY_REQUEST = 256 * 2**20
-MEMORY_LIMIT = 2**30
-"""Holds about thirty bodies of the default maxBody at once beside Envoy's own 120 MB."""
+THREADS = 2
+"""Of Envoy, which takes one for each core otherwise: a body of 33 MB takes 280 MB more while a thread reads it."""
+MEMORY_LIMIT = 2 * 2**30
+"""What `router.overload` keeps it below."""
 CONTROL_CPU_REQUEST = 50
 CONTROL_MEMORY_REQUEST = 64 * 2**20
 CONTROL_MEMORY_LIMIT = 512 * 2**20
@@ -92,6 +94,7 @@ def build(
         metrics_port=METRICS_PORT,
         beside_port=BESIDE_PORT,
         spill_port=SPILL_PORT,
+        threads=THREADS,
         cpu_request=CPU_REQUEST,
         memory_request=MEMORY_REQUEST,
         memory_limit=MEMORY_LIMIT,

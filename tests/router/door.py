@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from infra.local.ports import free_ports
+from infra.plan.router import MEMORY_LIMIT
 from router.clusters import SYSTEM_CERTIFICATES
 
 START_SECONDS = 20.0
@@ -88,6 +89,7 @@ class Door:
         program: Path = ROOT,
         environment: Mapping[str, str] | None = None,
         envoy_options: Sequence[str] = (),
+        memory: int = MEMORY_LIMIT,
         python: str,
     ) -> None:
         self.port, self.admin_port, self.beside_port, self.spill_port, self.metrics_port = free_ports(5)
@@ -102,6 +104,7 @@ class Door:
         self._program, self._environment = program, {**ENVIRONMENT, **(environment or {})}
         self._drain_limit = drain_limit
         self._period = str(period)
+        self._memory = str(memory)
         self._certificates = str(certificates or SYSTEM_CERTIFICATES)
         self.publish(text, facts)
         self.rule(rules or {}, keys or {})
@@ -171,7 +174,7 @@ class Door:
             *("--keys", self.keys.folder, *(("--tls", self.tls.folder) if self._secure else ())),
             *("--directory", self.directory, "--address", "127.0.0.1", "--certificates", self._certificates),
             *("--port", str(self.port), "--admin-port", str(self.admin_port)),
-            *("--spill-port", str(self.spill_port)),
+            *("--spill-port", str(self.spill_port), "--memory", self._memory),
             *("--beside-port", str(self.beside_port), "--metrics-port", str(self.metrics_port)),
             *(
                 "--kept-for",

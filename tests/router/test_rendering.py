@@ -41,7 +41,9 @@ FACTS = Facts(
 
 def rendered(text: str) -> dict[str, str]:
     return render(
-        text, Setup(port=10000, admin_port=9901, beside_port=9903, spill_port=9904, directory="/run/envoy"), FACTS
+        text,
+        Setup(port=10000, admin_port=9901, beside_port=9903, spill_port=9904, directory="/run/envoy", memory=2**31),
+        FACTS,
     )
 
 
