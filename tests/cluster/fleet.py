@@ -138,6 +138,9 @@ def installed(kube: Kube, name: str, folder: Path) -> Iterator[Fleet]:
             kube.create(manifest)
         for manifest in objects:
             warnings += kube.apply(manifest)[1]
+        for manifest in objects:
+            if manifest["kind"] == "PersistentVolumeClaim":
+                around.append(kube.create(_volume(kube.get(manifest))))
         fleet.settle()
         until(lambda: len(fleet.pods(fleet.router())) == fleet.plan.router.replicas, "the autoscaler's second router")
         fleet.settle()
@@ -181,6 +184,24 @@ def _remove(kube: Kube, objects: Sequence[Manifest]) -> None:
         if "namespace" not in one["metadata"] or one["metadata"]["namespace"] == machines.KUBE_SYSTEM:
             kube.delete(one)
     until(lambda: not any(map(kube.exists, spaces)), "the namespaces gone")
+
+
+def _volume(claim: Manifest) -> Manifest:
+    """What the cluster's provisioner would make for a claim."""
+    spec, (namespace, name) = claim["spec"], _place(claim)
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"{namespace}-{name}"},
+        "spec": {
+            "capacity": spec["resources"]["requests"],
+            "accessModes": spec["accessModes"],
+            "storageClassName": spec.get("storageClassName", ""),
+            "claimRef": {"namespace": namespace, "name": name},
+            # of those that nobody has to attach to a node
+            "nfs": {"server": "nowhere.example.com", "path": "/"},
+        },
+    }
 
 
 def _namespace(name: str) -> Manifest:
