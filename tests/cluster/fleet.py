@@ -138,9 +138,8 @@ def installed(kube: Kube, name: str, folder: Path) -> Iterator[Fleet]:
             kube.create(manifest)
         for manifest in objects:
             warnings += kube.apply(manifest)[1]
-        for manifest in objects:
-            if manifest["kind"] == "PersistentVolumeClaim":
-                around.append(kube.create(_volume(kube.get(manifest))))
+        claims = (kube.get(one) for one in objects if one["kind"] == "PersistentVolumeClaim")
+        around.extend(kube.create(_volume(claim)) for claim in claims)
         fleet.settle()
         until(lambda: len(fleet.pods(fleet.router())) == fleet.plan.router.replicas, "the autoscaler's second router")
         fleet.settle()
