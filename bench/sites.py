@@ -127,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _start(stack: ExitStack, envoy: Path, folder: Path) -> tuple[Door, Door, Callable[[Mode], None]]:
     """The fleet's door, the site's own, and what makes the line between them fail."""
-    here = stack.enter_context(envoys.backend(envoy, _folder(folder / "here"), [FALLS_BACK, ELSEWHERE]))
-    there = stack.enter_context(envoys.backend(envoy, _folder(folder / "there"), [FALLS_BACK, ALONE]))
+    here = stack.enter_context(envoys.backend(envoy, _folder(folder / "here"), [FALLS_BACK, ELSEWHERE])).port
+    there = stack.enter_context(envoys.backend(envoy, _folder(folder / "there"), [FALLS_BACK, ALONE])).port
     pair = _certificate(folder)
     models = f'"{FALLS_BACK}" = ["{SITE}"]\n"{ALONE}" = ["{SITE}"]'
     site = Door(
