@@ -8,10 +8,11 @@ import threading
 LOOPBACK = "127.0.0.1"
 FIRST, EACH, BLOCKS = 10_000, 1_000, 22
 """From 32,768 on Linux gives ports to clients: one that was free a moment ago may be a connection's by the time a
-server binds it, which is what ended an Envoy in CI. Below it each process walks through a block of its own."""
+server binds it, which is what ended an Envoy in CI. Below it each process walks through a block of its own; two that
+share one, because more than that many processes came between them, begin at different places of it."""
 
 _own = FIRST + os.getpid() % BLOCKS * EACH
-_walked = itertools.count()
+_walked = itertools.count(os.getpid() // BLOCKS * 97 % EACH)
 _lock = threading.Lock()
 
 

@@ -5,12 +5,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import pytest
+
 from infra.plan.model import PoolPlan
+from tests.cluster.cordon import cordoned
 from tests.cluster.fleet import Fleet
 from tests.cluster.kube import Manifest, until
 from tests.cluster.readiness import addresses
 from tests.cluster.watched import REPLICA_SETS, asked_for, is_ready, ready, watched
 from tests.engine.fleets import Edit
+
+pytestmark = pytest.mark.parametrize("fleet", ["dense", "spot-with-fallback"], indirect=True)
+"""Between them: several replicas on a node and one, several GPUs in a replica and none, fixed numbers and ranges from 0
+and 1, our driver and Google's, a volume."""
 
 MIRROR = "mirror.example.com"
 NOWHERE = "does-not-exist.example.com"
@@ -124,20 +131,6 @@ def requests(pods: Sequence[Manifest]) -> Counter[str]:
 
 
 # Drains
-
-
-@contextmanager
-def cordoned(fleet: Fleet, *names: str) -> Iterator[None]:
-    """Nodes that take no further pod for a while."""
-    nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in names]
-    for node in nodes:
-        fleet.kube.merge(node, {"spec": {"unschedulable": True}})
-    try:
-        yield
-    finally:
-        for node in nodes:
-            fleet.kube.merge(node, {"spec": {"unschedulable": False}})
-        fleet.settle()
 
 
 def drain(fleet: Fleet, node: str) -> None:

@@ -10,8 +10,10 @@ import pytest
 from components import labels
 from infra.plan.model import PoolPlan
 from tests.cluster import machines
+from tests.cluster.cordon import cordoned
 from tests.cluster.fleet import BYSTANDER, Fleet
 from tests.cluster.kube import Manifest, until
+from tests.cluster.watched import condition
 
 GPU = "nvidia.com/gpu"
 
@@ -19,12 +21,6 @@ GPU = "nvidia.com/gpu"
 def where(pods: list[Manifest]) -> Counter[str]:
     """Pods per node."""
     return Counter(pod["spec"].get("nodeName", "") for pod in pods)
-
-
-def condition(pod: Manifest, kind: str) -> Manifest:
-    """A condition of a pod; empty while it has none."""
-    found: list[Manifest] = pod.get("status", {}).get("conditions", [])
-    return next((one for one in found if one["type"] == kind), {})
 
 
 def refusal(fleet: Fleet, pod: Manifest) -> str:
@@ -155,9 +151,7 @@ def test_the_router_spreads_over_the_system_nodes(fleet: Fleet) -> None:
 def test_one_system_node_holds_the_whole_router_beside_googles_own_pods(fleet: Fleet) -> None:
     """What the plan's minimum of one system node means, and what an upgrade of the other one leaves."""
     away, stays = sorted(fleet.nodes(None))
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": away}}
-    fleet.kube.merge(node, {"spec": {"unschedulable": True}})
-    try:
+    with cordoned(fleet, away):
         for pod in fleet.kube.list("v1", "Pod"):
             owned = pod["metadata"].get("ownerReferences", [{}])[0].get("kind") == "ReplicaSet"
             if owned and pod["spec"].get("nodeName") == away:
@@ -167,9 +161,7 @@ def test_one_system_node_holds_the_whole_router_beside_googles_own_pods(fleet: F
         until(lambda: where(fleet.pods(fleet.router())) == routers, fleet.complaints)
         crowd = fleet.kube.list("apps/v1", "Deployment", machines.KUBE_SYSTEM)
         until(lambda: all(set(where(fleet.pods(one))) == {stays} for one in crowd), "Google's own pods beside it")
-    finally:
-        fleet.kube.merge(node, {"spec": {"unschedulable": False}})
-        spread(fleet)
+    spread(fleet)
 
 
 def spread(fleet: Fleet) -> None:

@@ -31,10 +31,15 @@ def stays(pod: Manifest) -> bool:
     return "deletionTimestamp" not in pod["metadata"]
 
 
+def condition(pod: Manifest, kind: str) -> Manifest:
+    """A condition of a pod; empty while it has none."""
+    found: list[Manifest] = pod.get("status", {}).get("conditions", [])
+    return next((one for one in found if one["type"] == kind), {})
+
+
 def is_ready(pod: Manifest) -> bool:
     """Whether it gets requests."""
-    conditions = pod.get("status", {}).get("conditions", [])
-    return stays(pod) and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return stays(pod) and condition(pod, "Ready").get("status") == "True"
 
 
 def ready(moments: Sequence[Moment]) -> list[int]:
