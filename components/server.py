@@ -130,40 +130,44 @@ class Server(pulumi.ComponentResource):
             opts=child,
         )
         # a pull or a node start must not be taken for a failed rollout, which Pulumi's own 10 minutes would do
-        patience = pool.rollout_deadline
+        patience = f"{pool.rollout_deadline}s"
         self.deployment = Deployment(
             f"{name}-deployment",
             metadata=_owned(metadata(workload), pool),
-            spec=DeploymentSpecArgs(
-                replicas=_first_replicas(pool),
-                selector=LabelSelectorArgs(match_labels=own),
-                # there is no spare GPU for a surge: with one the rollout would wait for ever
-                strategy=DeploymentStrategyArgs(
-                    type="RollingUpdate", rolling_update=RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1)
-                ),
-                progress_deadline_seconds=patience,
-                revision_history_limit=3,
-                template=PodTemplateSpecArgs(
-                    metadata=ObjectMetaArgs(
-                        labels=own,
-                        annotations={
-                            # the autoscaler may remove a node when its pod is gone, and never the pod with the node
-                            "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-                            "ollama-fleet/prepare": args.prepare_hash,
-                        },
-                    ),
-                    spec=_pod(pool, args, account, models, volume),
-                ),
-            ),
+            spec=_deployment(args, own, _pod(pool, args, account, models, volume)),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
                 # an autoscaler owns the number from then on; a pool of three that gets a range keeps its three
                 ignore_changes=["spec.replicas"] if pool.replicas.scales else None,
-                custom_timeouts=pulumi.CustomTimeouts(create=f"{patience}s", update=f"{patience}s"),
+                custom_timeouts=pulumi.CustomTimeouts(create=patience, update=patience),
             ),
         )
         self.register_outputs({"deployment": self.deployment.metadata.name, "service": self.service.metadata.name})
+
+
+def _deployment(args: ServerArgs, own: dict[str, str], its_pod: PodSpecArgs) -> DeploymentSpecArgs:
+    return DeploymentSpecArgs(
+        replicas=_first_replicas(args.pool),
+        selector=LabelSelectorArgs(match_labels=own),
+        # there is no spare GPU for a surge: with one the rollout would wait for ever
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate", rolling_update=RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1)
+        ),
+        progress_deadline_seconds=args.pool.rollout_deadline,
+        revision_history_limit=3,
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(
+                labels=own,
+                annotations={
+                    # the autoscaler may remove a node when its pod is gone, and never the pod with the node
+                    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                    "ollama-fleet/prepare": args.prepare_hash,
+                },
+            ),
+            spec=its_pod,
+        ),
+    )
 
 
 def _owned(metadata: ObjectMetaArgs, pool: PoolPlan) -> ObjectMetaArgs:
