@@ -39,9 +39,9 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 from components import exposed, labels
 from components.router_pod import pod
 from infra.names import fingerprint
+from infra.plan import containers
 from infra.plan.model import RouterPlan
 from infra.plan.naming import ROUTER, ROUTER_METRICS, ROUTES
-from router import facts, maps, rules, sites
 from router.program import program
 
 
@@ -88,7 +88,9 @@ class Router(pulumi.ComponentResource):
         account = ServiceAccount(
             f"{name}-account", metadata=metadata(ROUTER), automount_service_account_token=False, opts=child
         )
-        routes = ConfigMap(f"{name}-routes", metadata=metadata(ROUTES), data=_map(plan), opts=child)
+        routes = ConfigMap(
+            f"{name}-routes", metadata=metadata(ROUTES), data=containers.map_files(plan, plan.authorities), opts=child
+        )
         self.routes = routes.metadata.apply(lambda its: str(its.name))
         files = program()
         its_program = ConfigMap(f"{name}-program", metadata=metadata(ROUTER), data=files, opts=child)
@@ -131,16 +133,6 @@ class Router(pulumi.ComponentResource):
         scheme = "http" if plan.settings.tls is None else "https"
         self.endpoint = pulumi.Output.concat(f"{scheme}://", ROUTER, ".", namespace, ".svc.cluster.local")
         self.register_outputs({"endpoint": self.endpoint})
-
-
-def _map(plan: RouterPlan) -> dict[str, str]:
-    """What the door follows, in files of their own names."""
-    return {
-        maps.ROUTES: plan.routes,
-        facts.FILE: plan.facts,
-        rules.FILE: plan.rules,
-        **{sites.AUTHORITY.format(site): text for site, text in plan.authorities.items()},
-    }
 
 
 def _deployment(own: dict[str, str], files: Mapping[str, str], its_pod: PodSpecArgs) -> DeploymentSpecArgs:

@@ -10,6 +10,7 @@ from infra.plan import (
     capacity,
     checks,
     compatibility,
+    containers,
     driver_container,
     memory,
     naming,
@@ -28,7 +29,6 @@ from infra.plan.draft import Draft
 from infra.plan.inputs import Inputs
 from infra.plan.model import (
     OLLAMA_PORT,
-    PREPARE_FOLDER,
     Nodes,
     PoolPlan,
     Resident,
@@ -151,7 +151,7 @@ def finish(
     else:
         share = capacity.Allocatable(cpu=drafted.load.cpu, memory=drafted.load.memory)
     storage = sources.storage(pool)
-    pulling = sources.environment(inputs.config.proxy, PREPARE_FOLDER)
+    pulling = sources.environment(inputs.config.proxy, containers.PREPARE)
     judged = drafted.memory
     site = inputs.config.sites.get(pool.site or "")
     if drafted.gpu.compute is None:

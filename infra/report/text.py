@@ -165,15 +165,7 @@ def _software(plan: FleetPlan) -> Table:
 
 
 def _facts(plan: FleetPlan, width: int) -> Iterator[Text]:
-    facts = [
-        ("storage", figures.storage(plan)),
-        ("scaling", figures.scaling(plan)),
-        ("schedule", figures.scheduled(plan)),
-        ("asleep", figures.sleeping(plan)),
-        ("cluster", figures.cluster(plan)),
-        ("GPU figures", figures.gpus(plan)),
-        *figures.scope(plan),
-    ]
+    facts = [*figures.facts(plan)]
     if plan.models:
         facts.insert(0, ("memory", "NEEDS is what the device will show, SIZE what `ollama ps` will print"))
     indent = max(len(title) for title, _ in facts) + len(GAP)

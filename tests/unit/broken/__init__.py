@@ -19,24 +19,6 @@ from tests.unit.broken import (
 )
 from tests.unit.broken.case import Case
 
-CASES: tuple[Case, ...] = tuple(
-    case
-    for subject in (
-        cost,
-        door,
-        google,
-        hardware,
-        kinds,
-        memory,
-        models,
-        names,
-        references,
-        scaling,
-        secrets,
-        shape,
-        sites,
-        storage,
-        values,
-    )
-    for case in subject.CASES
-)
+SUBJECTS = (cost, door, google, hardware, kinds, memory, models, names, references, scaling, secrets, shape,
+            sites, storage, values)  # fmt: skip
+CASES: tuple[Case, ...] = tuple(case for subject in SUBJECTS for case in subject.CASES)
