@@ -57,10 +57,10 @@ tools: ## the outside programs that tests need: found on PATH, installed, or bui
 	@$(PYTHON) -m tools
 
 bench: $(VENV)/.installed-test ## the curve of `fleet plan` and `fleet resources` over models and pools
-	@$(RUN) bench/plan_speed.py
+	@$(RUN) -m bench.plan_speed
 
 bench-door: $(VENV)/.installed-test ## what the door costs beside plain Envoy, into README and docs; needs wrk (ROUNDS=7, SECONDS=4)
-	@$(RUN) bench/door.py --write $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+	@$(RUN) -m bench.door --write $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""What a large fleet asks of Kubernetes: `.venv/bin/python bench/cluster_scale.py` (options: --models --pools --nodes).
+"""What a large fleet asks of Kubernetes: `.venv/bin/python -m bench.cluster_scale` (--models --pools --nodes).
 
 Starts a control plane of its own on loopback (`make tools` brings it), with played nodes; applies every object twice,
 one after the other; prints a table for docs/scale.md. Nothing is judged here.
@@ -14,18 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import tools  # noqa: E402 - the checkout is no package
-from bench.plan_speed import stack as of_size  # noqa: E402
-from infra import stack as stacks  # noqa: E402
-from infra.commands import manifests, recorded  # noqa: E402
-from infra.plan.model import CONFIG_MAP_BYTES  # noqa: E402
-from tests.cluster import keda, machines  # noqa: E402
-from tests.cluster.control_plane import CONTROL_PLANE, NODES, control_plane, fake_nodes  # noqa: E402
-from tests.cluster.kube import Kube, Manifest, until  # noqa: E402
-from tests.cluster.readiness import complaint  # noqa: E402
+import tools
+from bench.plan_speed import stack as of_size
+from infra import stack as stacks
+from infra.commands import manifests, recorded
+from infra.plan.model import CONFIG_MAP_BYTES
+from tests.cluster import keda, machines
+from tests.cluster.control_plane import CONTROL_PLANE, NODES, control_plane, fake_nodes
+from tests.cluster.kube import Kube, Manifest, until
+from tests.cluster.readiness import complaint
 
 SERVER = "kube-apiserver"
 

@@ -1,4 +1,4 @@
-"""What the door costs: `make bench-door` (options of bench/door.py: --rounds --seconds --write; about six minutes).
+"""What the door costs: `make bench-door` (options of bench.door: --rounds --seconds --write; about six minutes).
 
 Direct, through a plain Envoy and through the door (keys, limits, options and log on) with 10 and with 1,000 models, in
 turns within one run, since a machine that does other things is slow now and fast then. The load comes from `wrk`
@@ -25,11 +25,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bench import doors, envoys, kill, streams, table  # noqa: E402 - the checkout is no package
-from tests.router.door import Door, find_envoy, wait_until  # noqa: E402
+from bench import doors, envoys, kill, streams, table
+from tests.router.door import Door, find_envoy, wait_until
 
 SIZES = (10, 1000)
 POOLS = ("t4", "a100", "k80", "m60")

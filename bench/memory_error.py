@@ -1,4 +1,4 @@
-"""How far the memory formula is from what people measured: `python bench/memory_error.py` prints the table.
+"""How far the memory formula is from what people measured: `.venv/bin/python -m bench.memory_error` prints it.
 
 The measurements are those of public threads and logs. Rows that cannot be compared are listed with the reason, so that
 nobody takes silence for agreement.
@@ -6,10 +6,7 @@ nobody takes silence for agreement.
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from infra.catalogue import load
 from infra.catalogue.types import Shape

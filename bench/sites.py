@@ -1,5 +1,5 @@
-"""Whether a site that fails slows the others: `.venv/bin/python bench/sites.py` (--rounds --seconds --json FILE; about
-ten minutes).
+"""Whether a site that fails slows the others: `.venv/bin/python -m bench.sites` (--rounds --seconds --only NAME
+--json FILE; about ten minutes).
 
 One door, a pool beside it, and a site behind a line: the site's own door with TLS and a token, as `fleet compose` sets
 it up. Quiet and disturbed phases alternate in one run: the line is slow, silent or refuses, or the site asks for
@@ -27,13 +27,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bench import envoys, line  # noqa: E402 - the checkout is no package
-from bench.line import Answers  # noqa: E402
-from tests.router.door import Door, find_envoy, wait_until  # noqa: E402
-from tests.router.relay import Mode  # noqa: E402
+from bench import envoys, line
+from bench.line import Answers
+from tests.router.door import Door, find_envoy, wait_until
+from tests.router.relay import Mode
 
 KEY = "everyone-0123456789-abcdefghijklmnopqrstuvw"
 TOKEN, OTHER_TOKEN = "token-of-the-site-0123456789abcdef", "token-of-nobody-0123456789abcdef"
@@ -46,6 +43,8 @@ CONNECTIONS = 8
 RECOVERY = 60.0
 LEFT_BEHIND = 5.0
 AT_MOST = {"p50": 1.10, "p99": 1.30}
+MODES: tuple[Mode, ...] = ("slow", "silent", "refused")
+NOTHING, ANOTHER_TOKEN = "nothing", "another token"
 
 LOAD = """
 local threads = {}
@@ -101,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=10, help="of each phase")
+    parser.add_argument("--only", choices=(NOTHING, *MODES, ANOTHER_TOKEN), help="one disturbance instead of all")
     parser.add_argument("--json", type=Path, help="where every phase is written to")
     options = parser.parse_args(arguments)
     envoy, wrk = find_envoy(sys.executable), shutil.which("wrk")
@@ -109,11 +109,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     load = [f"{one:.1f}" for one in os.getloadavg()]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         door, site, fail = _start(stack, envoy, Path(folder))
-        modes: tuple[Mode, ...] = ("slow", "silent", "refused")
         disturbances = [
-            Disturbance("nothing", lambda: None, lambda: None),
-            *(Disturbance(mode, partial(fail, mode), partial(fail, "open")) for mode in modes),
-            Disturbance("another token", partial(_ask_for, site, OTHER_TOKEN), partial(_ask_for, site, TOKEN)),
+            one
+            for one in (
+                Disturbance(NOTHING, lambda: None, lambda: None),
+                *(Disturbance(mode, partial(fail, mode), partial(fail, "open")) for mode in MODES),
+                Disturbance(ANOTHER_TOKEN, partial(_ask_for, site, OTHER_TOKEN), partial(_ask_for, site, TOKEN)),
+            )
+            if options.only in (None, one.name)
         ]
         asked = line.Asked(door.port, (FALLS_BACK, ALONE), KEY, RATE)
         phase, end = stack.enter_context(line.clients(asked))
@@ -266,7 +269,7 @@ def _report(
         ratios = {figure: one.ratios(figure) for figure in AT_MOST}
         seen = [disturbed for _, disturbed, _ in one.phases]
         table.add_row(one.name, *_cells(seen, ratios), _told(answers[one.name]))
-        if one.name != "nothing":
+        if one.name != NOTHING:
             over += sum(statistics.median(ratios[figure]) > bound for figure, bound in AT_MOST.items())
             over += sum(phase.failed + phase.retried > 0 for phase in seen)
     Console(width=160).print(table)

@@ -1,4 +1,4 @@
-"""The tables and the picture of bench/door.py: `.venv/bin/python bench/table.py` writes them from docs/bench.json.
+"""The tables and the picture of bench/door.py: `.venv/bin/python -m bench.table` writes them from docs/bench.json.
 
 A run with --write leaves its figures there; README and docs/router.md show them between markers.
 """
@@ -124,9 +124,12 @@ def pages(found: Mapping[str, Any]) -> Mapping[Path, str]:
         ROOT / "README.md": f"{comparison(found)}\n\n![The same as bars](docs/bench.svg)\n\n{said}.\n",
         ROOT / "docs" / "router.md": f"{comparison(found)}\n\n{details(found)}\n\n{said}.\n",
     }
-    texts = {page: MARKED.sub(lambda mark, text=text: mark[1] + text + mark[2], page.read_text())
-             for page, text in inner.items()}  # fmt: skip
-    return {**texts, PICTURE: picture(found)}
+    return {**{page: _renewed(page, text) for page, text in inner.items()}, PICTURE: picture(found)}
+
+
+def _renewed(page: Path, text: str) -> str:
+    """The page with this text between its markers."""
+    return MARKED.sub(lambda mark: mark[1] + text + mark[2], page.read_text())
 
 
 def write(found: Mapping[str, Any]) -> None:

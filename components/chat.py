@@ -9,33 +9,24 @@ from pulumi_kubernetes.core.v1 import (
     ConfigMap,
     PersistentVolumeClaim,
     PersistentVolumeClaimSpecArgs,
+    PodSpecArgs,
     PodTemplateSpecArgs,
     Secret,
     Service,
     ServiceAccount,
-    ServicePortArgs,
-    ServiceSpecArgs,
     VolumeResourceRequirementsArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
-from pulumi_kubernetes.networking.v1 import (
-    IPBlockArgs,
-    NetworkPolicy,
-    NetworkPolicyIngressRuleArgs,
-    NetworkPolicyPeerArgs,
-    NetworkPolicyPortArgs,
-    NetworkPolicySpecArgs,
-)
+from pulumi_kubernetes.networking.v1 import NetworkPolicy, NetworkPolicySpecArgs
 from pulumi_random import RandomPassword
 
-from components import labels
+from components import exposed, labels
 from components.chat_pod import TLS_FILES, pod, terminator
 from infra.names import fingerprint
 from infra.plan.model import ChatPlan, RouterPlan
 from infra.plan.naming import CHAT
 
 ADMIN = "admin@localhost"
-SERVICE_PORT, TLS_PORT = 80, 443
 PASSWORD_LENGTH = 24
 START_SECONDS = 900
 
@@ -70,12 +61,12 @@ class Chat(pulumi.ComponentResource):
         own = labels.client(CHAT)
         child = pulumi.ResourceOptions(parent=self)
 
-        def metadata(**annotations: str) -> ObjectMetaArgs:
+        def metadata(annotations: Mapping[str, str] | None = None) -> ObjectMetaArgs:
             return ObjectMetaArgs(
                 name=CHAT,
                 namespace=namespace,
                 labels={**own, **labels.MANAGED_BY},
-                annotations=annotations or None,
+                annotations=annotations,
             )
 
         account = ServiceAccount(
@@ -83,23 +74,13 @@ class Chat(pulumi.ComponentResource):
         )
         password = RandomPassword(f"{name}-password", length=PASSWORD_LENGTH, special=False, opts=child).result
         sessions = RandomPassword(f"{name}-sessions", length=PASSWORD_LENGTH, special=False, opts=child).result
-        key = args.key if args.key is not None else "none"
         secret = Secret(
-            f"{name}-secret",
-            metadata=metadata(),
-            string_data={
-                "OPENAI_API_KEY": key,
-                # for the documents that it reads it asks again, and wants the key again
-                "RAG_OPENAI_API_KEY": key,
-                "WEBUI_ADMIN_PASSWORD": password,
-                "WEBUI_SECRET_KEY": sessions,
-            },
-            opts=child,
+            f"{name}-secret", metadata=metadata(), string_data=_secrets(args.key, password, sessions), opts=child
         )
         volume = PersistentVolumeClaim(
             f"{name}-volume",
             # it is bound where the pod lands, and waiting for that here would wait for ever
-            metadata=metadata(**{"pulumi.com/skipAwait": "true"}),
+            metadata=metadata({"pulumi.com/skipAwait": "true"}),
             spec=PersistentVolumeClaimSpecArgs(
                 access_modes=["ReadWriteOnce"],
                 resources=VolumeResourceRequirementsArgs(requests={"storage": f"{plan.volume_gb}G"}),
@@ -108,47 +89,45 @@ class Chat(pulumi.ComponentResource):
         )
         files = terminator(plan) if plan.tls else {}
         configuration = ConfigMap(f"{name}-tls", metadata=metadata(), data=files, opts=child) if files else None
+        its_pod = pod(
+            plan,
+            args.router,
+            admin=ADMIN,
+            url=args.url,
+            account=account.metadata.name,
+            secret=secret.metadata.apply(lambda its: str(its.name)),
+            volume=volume.metadata.apply(lambda its: str(its.name)),
+            configuration=None if configuration is None else configuration.metadata.name,
+        )
         deployment = Deployment(
             f"{name}-deployment",
             metadata=metadata(),
-            spec=DeploymentSpecArgs(
-                replicas=1,
-                selector=LabelSelectorArgs(match_labels=own),
-                # its data are one file of SQLite: never two at once
-                strategy=DeploymentStrategyArgs(type="Recreate"),
-                revision_history_limit=3,
-                progress_deadline_seconds=START_SECONDS,
-                template=PodTemplateSpecArgs(
-                    metadata=ObjectMetaArgs(
-                        labels=own,
-                        annotations={TLS_FILES: fingerprint("\0".join(files.values()))} if files else None,
-                    ),
-                    spec=pod(
-                        plan,
-                        args.router,
-                        admin=ADMIN,
-                        url=args.url,
-                        account=account.metadata.name,
-                        secret=secret.metadata.apply(lambda its: str(its.name)),
-                        volume=volume.metadata.apply(lambda its: str(its.name)),
-                        configuration=None if configuration is None else configuration.metadata.name,
-                    ),
-                ),
-            ),
+            spec=_deployment(own, files, its_pod),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 custom_timeouts=pulumi.CustomTimeouts(create=f"{START_SECONDS}s", update=f"{START_SECONDS}s"),
             ),
         )
-        exposed = metadata()
-        if args.router.settings.expose == "internal":
-            exposed.annotations = {"networking.gke.io/load-balancer-type": "Internal"}
-        Service(f"{name}-service", metadata=exposed, spec=_service(args, own), opts=child)
-        NetworkPolicy(f"{name}-network-policy", metadata=metadata(), spec=_network_policy(args, own), opts=child)
-        scheme = "https" if plan.tls else "http"
+        settings, port = args.router.settings, "https" if plan.tls else "http"
+        Service(
+            f"{name}-service",
+            metadata=metadata(exposed.annotations(settings)),
+            spec=exposed.service(settings, own, tls=plan.tls is not None, target_port=port, address=args.address),
+            opts=child,
+        )
+        NetworkPolicy(
+            f"{name}-network-policy",
+            metadata=metadata(),
+            spec=NetworkPolicySpecArgs(
+                pod_selector=LabelSelectorArgs(match_labels=own),
+                policy_types=["Ingress"],
+                ingress=[exposed.ingress(settings, port)],
+            ),
+            opts=child,
+        )
         self.account = pulumi.Output.secret(
             pulumi.Output.all(
-                url=pulumi.Output.concat(f"{scheme}://", CHAT, ".", namespace, ".svc.cluster.local"),
+                url=pulumi.Output.concat(f"{port}://", CHAT, ".", namespace, ".svc.cluster.local"),
                 email=ADMIN,
                 password=password,
             )
@@ -156,30 +135,32 @@ class Chat(pulumi.ComponentResource):
         self.register_outputs({"account": self.account, "deployment": deployment.metadata.name})
 
 
-def _service(args: ChatArgs, own: dict[str, str]) -> ServiceSpecArgs:
-    """As the door's."""
-    secure = args.plan.tls is not None
-    port = TLS_PORT if secure else SERVICE_PORT
-    ports = [ServicePortArgs(name="https" if secure else "http", port=port, target_port="https" if secure else "http")]
-    settings = args.router.settings
-    if settings.expose == "cluster":
-        return ServiceSpecArgs(type="ClusterIP", selector=own, ports=ports)
-    return ServiceSpecArgs(
-        type="LoadBalancer",
-        selector=own,
-        ports=ports,
-        external_traffic_policy="Local",
-        load_balancer_ip=args.address,
-        load_balancer_source_ranges=list(settings.source_ranges) or None,
-    )
+def _secrets(
+    key: pulumi.Output[str] | None, password: pulumi.Output[str], sessions: pulumi.Output[str]
+) -> dict[str, pulumi.Input[str]]:
+    """By the names of Open WebUI's variables."""
+    its_key = key if key is not None else "none"
+    return {
+        "OPENAI_API_KEY": its_key,
+        # for the documents that it reads it asks again, and wants the key again
+        "RAG_OPENAI_API_KEY": its_key,
+        "WEBUI_ADMIN_PASSWORD": password,
+        "WEBUI_SECRET_KEY": sessions,
+    }
 
 
-def _network_policy(args: ChatArgs, own: dict[str, str]) -> NetworkPolicySpecArgs:
-    ranges = [NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=one)) for one in args.router.settings.source_ranges]
-    inside = NetworkPolicyPeerArgs(namespace_selector=LabelSelectorArgs())
-    port = NetworkPolicyPortArgs(port="https" if args.plan.tls else "http", protocol="TCP")
-    return NetworkPolicySpecArgs(
-        pod_selector=LabelSelectorArgs(match_labels=own),
-        policy_types=["Ingress"],
-        ingress=[NetworkPolicyIngressRuleArgs(ports=[port], from_=[*ranges, inside] if ranges else None)],
+def _deployment(own: dict[str, str], files: Mapping[str, str], its_pod: PodSpecArgs) -> DeploymentSpecArgs:
+    return DeploymentSpecArgs(
+        replicas=1,
+        selector=LabelSelectorArgs(match_labels=own),
+        # its data are one file of SQLite: never two at once
+        strategy=DeploymentStrategyArgs(type="Recreate"),
+        revision_history_limit=3,
+        progress_deadline_seconds=START_SECONDS,
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(
+                labels=own, annotations={TLS_FILES: fingerprint("\0".join(files.values()))} if files else None
+            ),
+            spec=its_pod,
+        ),
     )

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.apps.v1 import DaemonSet, DaemonSetSpecArgs
 from pulumi_kubernetes.core.v1 import (
-    AffinityArgs,
     CapabilitiesArgs,
     ContainerArgs,
     HostPathVolumeSourceArgs,
-    NodeAffinityArgs,
-    NodeSelectorArgs,
     NodeSelectorRequirementArgs,
     NodeSelectorTermArgs,
     PodSpecArgs,
@@ -24,7 +21,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from components import labels, resources
+from components import affinity, labels, resources
 from infra.plan.model import Asked
 
 NAME = "nvidia-device-plugin"
@@ -68,13 +65,7 @@ class DevicePlugin(pulumi.ComponentResource):
                         automount_service_account_token=False,
                         runtime_class_name=args.runtime_class,
                         tolerations=[TolerationArgs(operator="Exists")],
-                        affinity=AffinityArgs(
-                            node_affinity=NodeAffinityArgs(
-                                required_during_scheduling_ignored_during_execution=NodeSelectorArgs(
-                                    node_selector_terms=terms
-                                )
-                            )
-                        ),
+                        affinity=affinity.nodes(terms),
                         volumes=[VolumeArgs(name="sockets", host_path=HostPathVolumeSourceArgs(path=SOCKETS))],
                         containers=[
                             ContainerArgs(

@@ -7,12 +7,9 @@ from pathlib import Path
 import pulumi
 from pulumi_kubernetes.apps.v1 import DaemonSet, DaemonSetSpecArgs, DaemonSetUpdateStrategyArgs
 from pulumi_kubernetes.core.v1 import (
-    AffinityArgs,
     ContainerArgs,
     EnvVarArgs,
     HostPathVolumeSourceArgs,
-    NodeAffinityArgs,
-    NodeSelectorArgs,
     NodeSelectorRequirementArgs,
     NodeSelectorTermArgs,
     PodSpecArgs,
@@ -25,7 +22,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from components import labels, resources
+from components import affinity, labels, resources
 from infra.plan.model import DriverPlan, PoolPlan
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -109,13 +106,7 @@ def _pod(pool: PoolPlan) -> PodSpecArgs:
         host_network=True,
         host_pid=True,
         automount_service_account_token=False,
-        affinity=AffinityArgs(
-            node_affinity=NodeAffinityArgs(
-                required_during_scheduling_ignored_during_execution=NodeSelectorArgs(
-                    node_selector_terms=[NodeSelectorTermArgs(match_expressions=_nodes(pool))]
-                )
-            )
-        ),
+        affinity=affinity.nodes([NodeSelectorTermArgs(match_expressions=_nodes(pool))]),
         volumes=[
             VolumeArgs(name=volume, host_path=HostPathVolumeSourceArgs(path=host))
             for volume, (host, _) in sorted(paths.items())

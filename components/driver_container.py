@@ -6,13 +6,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_kubernetes.apps.v1 import DaemonSet, DaemonSetSpecArgs, DaemonSetUpdateStrategyArgs
 from pulumi_kubernetes.core.v1 import (
-    AffinityArgs,
     ContainerArgs,
     EnvVarArgs,
     ExecActionArgs,
     HostPathVolumeSourceArgs,
-    NodeAffinityArgs,
-    NodeSelectorArgs,
     NodeSelectorRequirementArgs,
     NodeSelectorTermArgs,
     PodSpecArgs,
@@ -26,7 +23,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 
-from components import labels
+from components import affinity, labels, resources
 from infra.plan.model import SiteDriver
 from infra.plan.naming import COMPONENT, DRIVER_CONTAINER
 
@@ -95,13 +92,7 @@ def _pod(driver: SiteDriver) -> PodSpecArgs:
         tolerations=[TolerationArgs(operator="Exists")],
         host_pid=True,
         automount_service_account_token=False,
-        affinity=AffinityArgs(
-            node_affinity=NodeAffinityArgs(
-                required_during_scheduling_ignored_during_execution=NodeSelectorArgs(
-                    node_selector_terms=[_term(node, driver) for node in driver.nodes]
-                )
-            )
-        ),
+        affinity=affinity.nodes([_term(node, driver) for node in driver.nodes]),
         containers=[
             ContainerArgs(
                 name="driver",
@@ -109,7 +100,7 @@ def _pod(driver: SiteDriver) -> PodSpecArgs:
                 args=["init"],
                 command=["nvidia-driver"],
                 env=[EnvVarArgs(name=key, value=value) for key, value in sorted(environment.items())],
-                resources=ResourceRequirementsArgs(requests={"cpu": "100m", "memory": "256Mi"}),
+                resources=ResourceRequirementsArgs(requests=resources.requests(driver.asks)),
                 security_context=SecurityContextArgs(privileged=True),
                 volume_mounts=[
                     VolumeMountArgs(

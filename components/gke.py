@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import compute
-from pulumi_kubernetes.core.v1 import (
-    Namespace,
-    ResourceQuota,
-    Secret,
-)
+from pulumi_kubernetes.apps.v1 import DaemonSet
+from pulumi_kubernetes.core.v1 import ConfigMap, Namespace, ResourceQuota, Secret
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from pulumi_kubernetes.scheduling.v1 import PriorityClass
 
@@ -28,7 +25,7 @@ from components.node_pool import NodePool, NodePoolArgs
 from components.router import Router, RouterArgs
 from components.scaler import Scaler, ScalerArgs
 from components.server import Server, ServerArgs
-from infra.plan import door
+from infra.plan.door import CHAT_KEY, LOAD_TEST_KEY
 from infra.plan.model import ClusterPlan, FleetPlan, PoolPlan
 from infra.plan.naming import ROUTER_METRICS, ROUTER_TOKENS
 from prepare.definitions import scripts_hash
@@ -51,6 +48,37 @@ class Built:
     """Address and first account of the chat. Secret; None without one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """What everything in the cluster is made from and stands on."""
+
+    fleet: pulumi.Resource
+    name: str
+    plan: FleetPlan
+    planned: ClusterPlan
+    cluster: Cluster
+    namespace: Namespace
+    prepare: ConfigMap
+    inside: pulumi.ResourceOptions
+    """Of an object in the cluster."""
+    component: pulumi.ResourceOptions
+    """Of a component whose objects are in the cluster."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Door:
+    """The router, and what the parts beside it need to know."""
+
+    router: Router
+    priority_class: pulumi.Output[str]
+    keys: pulumi.Output[Mapping[str, str]] | None
+    address: pulumi.Output[str] | None
+
+    def key(self, name: str) -> pulumi.Output[str] | None:
+        """None where nobody needs one."""
+        return None if self.keys is None else self.keys.apply(lambda keys: keys[name])
+
+
 def build(
     fleet: pulumi.Resource,
     name: str,
@@ -60,6 +88,25 @@ def build(
     site_tokens: Mapping[str, pulumi.Output[str]],
 ) -> Built:
     """The components of everything on GKE, as children of `fleet`; keys and tokens are those that the stack sets."""
+    base = _base(fleet, name, plan, planned)
+    # before the servers, which read its map
+    door = _door(base, api_keys, site_tokens)
+    keda = None
+    if plan.keda is not None:
+        args = KedaArgs(plan=plan.keda, priority_class=door.priority_class)
+        keda = Keda(f"{name}-keda", args, opts=base.component)
+    _pools(base, door.router, keda)
+    return Built(
+        endpoint=door.router.endpoint,
+        kubeconfig=base.cluster.kubeconfig,
+        api_keys=door.keys,
+        address=door.address,
+        chat=_clients(base, door),
+    )
+
+
+def _base(fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPlan) -> _Base:
+    """The cluster with its namespace, and what all servers share there."""
     cluster = Cluster(name, ClusterArgs(plan=planned), opts=pulumi.ResourceOptions(parent=fleet))
     provider = kubernetes.Provider(
         f"{name}-kubernetes",
@@ -76,149 +123,142 @@ def build(
     # what goes down with the cluster need not be deleted first, nor can it be once the cluster is gone
     gone_with = None if planned.existing else cluster.resource
     inside = pulumi.ResourceOptions(parent=fleet, provider=provider, deleted_with=gone_with)
-    component = pulumi.ResourceOptions(parent=fleet, providers=[provider], deleted_with=gone_with)
     namespace = namespaces.create(f"{name}-namespace", planned.namespace, "restricted", inside)
-    prepare = namespaces.prepare(f"{name}-prepare", namespace, plan.certificates, inside)
+    return _Base(
+        fleet=fleet,
+        name=name,
+        plan=plan,
+        planned=planned,
+        cluster=cluster,
+        namespace=namespace,
+        prepare=namespaces.prepare(f"{name}-prepare", namespace, plan.certificates, inside),
+        inside=inside,
+        component=pulumi.ResourceOptions(parent=fleet, providers=[provider], deleted_with=gone_with),
+    )
+
+
+def _door(
+    base: _Base, api_keys: Mapping[str, pulumi.Output[str]], site_tokens: Mapping[str, pulumi.Output[str]]
+) -> _Door:
+    """The router with its keys, its tokens and its rank among pods."""
+    name, plan, namespace = base.name, base.plan, base.namespace.metadata.name
     keys = None
     if plan.router.keys:
         keys = ApiKeys(
             f"{name}-api-keys",
-            ApiKeysArgs(names=plan.router.keys, given=api_keys, namespace=namespace.metadata.name),
-            opts=component,
-        )
+            ApiKeysArgs(names=plan.router.keys, given=api_keys, namespace=namespace),
+            opts=base.component,
+        ).keys
     priority = PriorityClass(
         f"{name}-priority",
         metadata=ObjectMetaArgs(name=plan.router.priority_class, labels=labels.MANAGED_BY),
         value=PRIORITY,
         global_default=False,
         description="What every pool of the fleet needs: its door, and what scales it",
-        opts=inside,
+        opts=base.inside,
     )
     if site_tokens:
         Secret(
             f"{name}-site-tokens",
             metadata=ObjectMetaArgs(
-                name=ROUTER_TOKENS,
-                namespace=namespace.metadata.name,
-                labels={**labels.router(), **labels.MANAGED_BY},
+                name=ROUTER_TOKENS, namespace=namespace, labels={**labels.router(), **labels.MANAGED_BY}
             ),
             string_data=site_tokens,
-            opts=inside,
+            opts=base.inside,
         )
-    address = _address(fleet, f"{name}-router-address", plan, planned, cluster)
-    # before the servers, which read its map
+    address = _address(base, f"{name}-router-address")
     router = Router(
         f"{name}-router",
         RouterArgs(
             plan=plan.router,
-            namespace=namespace.metadata.name,
+            namespace=namespace,
             priority_class=priority.metadata.name,
             address=address,
             metrics_annotations=annotations(plan.monitoring, plan.router.metrics_port),
         ),
-        opts=component,
+        opts=base.component,
     )
-    keda = None
-    if plan.keda is not None:
-        keda = Keda(f"{name}-keda", KedaArgs(plan=plan.keda, priority_class=priority.metadata.name), opts=component)
-    in_cluster = [pool for pool in plan.pools if pool.nodes is not None]
+    return _Door(router=router, priority_class=priority.metadata.name, keys=keys, address=address)
+
+
+def _pools(base: _Base, router: Router, keda: Keda | None) -> None:
+    """Every pool on GKE, and what reads the GPUs of those that have it."""
+    in_cluster = [pool for pool in base.plan.pools if pool.nodes is not None]
     with_driver = [pool for pool in in_cluster if pool.driver.checked_on_node]
-    drivers = _driver_namespace(name, planned, inside) if with_driver else None
-    installed: dict[str, Driver] = {}
+    drivers = _driver_namespace(base) if with_driver else None
+    installed: dict[str, DaemonSet] = {}
     for pool in in_cluster:
-        node_pool = _node_pool(fleet, pool, planned, cluster)
+        node_pool = _node_pool(base, pool)
         if drivers is not None and pool in with_driver:
             installed[pool.name] = Driver(
                 f"{pool.name}-driver",
                 DriverArgs(pool=pool, namespace=drivers.namespace.metadata.name, after=[node_pool, drivers.quota]),
-                opts=component,
-            )
-        server = Server(
-            f"{pool.name}-server",
-            ServerArgs(
+                opts=base.component,
+            ).daemon_set
+        _server(base, pool, node_pool, router, keda)
+    if drivers is not None:
+        _gpu_exporter(base, drivers.namespace, installed)
+
+
+def _server(base: _Base, pool: PoolPlan, node_pool: NodePool, router: Router, keda: Keda | None) -> None:
+    """The servers of a pool on its nodes, and what scales them."""
+    namespace = base.namespace.metadata.name
+    server = Server(
+        f"{pool.name}-server",
+        ServerArgs(
+            pool=pool,
+            namespace=namespace,
+            prepare_config_map=base.prepare.metadata.name,
+            prepare_hash=scripts_hash(),
+            routes_config_map=router.routes,
+            after=[node_pool],
+        ),
+        opts=base.component,
+    )
+    if pool.replicas.scales and pool.scaling.by != "fixed":
+        Scaler(
+            f"{pool.name}-scaler",
+            ScalerArgs(
                 pool=pool,
-                namespace=namespace.metadata.name,
-                prepare_config_map=prepare.metadata.name,
-                prepare_hash=scripts_hash(),
-                routes_config_map=router.routes,
-                after=[node_pool],
+                namespace=namespace,
+                deployment=server.deployment.metadata.apply(lambda its: str(its.name)),
+                metrics_port=base.plan.router.metrics_port,
+                after=[keda] if keda else [],
             ),
-            opts=component,
+            opts=base.component,
         )
-        if pool.replicas.scales and pool.scaling.by != "fixed":
-            Scaler(
-                f"{pool.name}-scaler",
-                ScalerArgs(
-                    pool=pool,
-                    namespace=namespace.metadata.name,
-                    deployment=server.deployment.metadata.apply(lambda its: str(its.name)),
-                    metrics_port=plan.router.metrics_port,
-                    after=[keda] if keda else [],
-                ),
-                opts=component,
-            )
-    gpus = plan.monitoring.gpus if plan.monitoring else None
-    if plan.monitoring is not None and gpus is not None and gpus.pools and drivers is not None:
-        GpuExporter(
-            f"{name}-gpu-exporter",
-            GpuExporterArgs(
-                plan=gpus,
-                kind=plan.monitoring.kind,
-                pools=[plan.pool(pool) for pool in gpus.pools],
-                namespace=drivers.namespace.metadata.name,
-                after=[installed[pool].daemon_set for pool in gpus.pools],
-            ),
-            opts=component,
-        )
-    beside = _Beside(namespace=namespace, cluster=cluster, router=router, keys=None if keys is None else keys.keys)
-    chat = _clients(fleet, name, plan, planned, beside, component)
-    return Built(
-        endpoint=router.endpoint,
-        kubeconfig=cluster.kubeconfig,
-        api_keys=None if keys is None else keys.keys,
-        address=address,
-        chat=chat,
+
+
+def _gpu_exporter(base: _Base, namespace: Namespace, drivers: Mapping[str, DaemonSet]) -> None:
+    """Where the file asks for it; `drivers` are those of the pools by name."""
+    monitoring = base.plan.monitoring
+    if monitoring is None or monitoring.gpus is None or not monitoring.gpus.pools:
+        return
+    GpuExporter(
+        f"{base.name}-gpu-exporter",
+        GpuExporterArgs(
+            plan=monitoring.gpus,
+            kind=monitoring.kind,
+            pools=[base.plan.pool(pool) for pool in monitoring.gpus.pools],
+            namespace=namespace.metadata.name,
+            after=[drivers[pool] for pool in monitoring.gpus.pools],
+        ),
+        opts=base.component,
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Beside:
-    """What the fleet's own clients need to know."""
-
-    namespace: Namespace
-    cluster: Cluster
-    router: Router
-    keys: pulumi.Output[Mapping[str, str]] | None
-
-
-def _clients(
-    fleet: pulumi.Resource,
-    name: str,
-    plan: FleetPlan,
-    planned: ClusterPlan,
-    beside: _Beside,
-    component: pulumi.ResourceOptions,
-) -> pulumi.Output[Mapping[str, str]] | None:
+def _clients(base: _Base, door: _Door) -> pulumi.Output[Mapping[str, str]] | None:
     """What stands beside the router where the file asks for it; gives the account of the chat."""
-
-    def key(of: str) -> pulumi.Output[str] | None:
-        return None if beside.keys is None else beside.keys.apply(lambda keys: keys[of])
-
-    here, url = beside.namespace.metadata.name, beside.router.endpoint
+    name, plan = base.name, base.plan
+    here, url = base.namespace.metadata.name, door.router.endpoint
     if plan.monitoring is not None:
-        Monitoring(f"{name}-monitoring", MonitoringArgs(plan=plan.monitoring, namespace=here), opts=component)
+        Monitoring(f"{name}-monitoring", MonitoringArgs(plan=plan.monitoring, namespace=here), opts=base.component)
     if plan.load_test is not None:
         metrics = pulumi.Output.concat(f"http://{ROUTER_METRICS}.", here, f":{plan.router.metrics_port}/metrics")
         LoadTest(
             f"{name}-load-test",
-            LoadTestArgs(
-                plan=plan.load_test,
-                namespace=here,
-                url=url,
-                metrics=metrics,
-                key=key(door.LOAD_TEST_KEY),
-            ),
-            opts=component,
+            LoadTestArgs(plan=plan.load_test, namespace=here, url=url, metrics=metrics, key=door.key(LOAD_TEST_KEY)),
+            opts=base.component,
         )
     if plan.chat is None:
         return None
@@ -229,28 +269,26 @@ def _clients(
             router=plan.router,
             namespace=here,
             url=url,
-            key=key(door.CHAT_KEY),
-            address=_address(fleet, f"{name}-chat-address", plan, planned, beside.cluster),
+            key=door.key(CHAT_KEY),
+            address=_address(base, f"{name}-chat-address"),
         ),
-        opts=component,
+        opts=base.component,
     ).account
 
 
-def _address(
-    fleet: pulumi.Resource, name: str, plan: FleetPlan, planned: ClusterPlan, cluster: Cluster
-) -> pulumi.Output[str] | None:
+def _address(base: _Base, name: str) -> pulumi.Output[str] | None:
     """Of a public door: reserved, so that the name that clients use leads to it when the Service is made anew."""
-    if plan.router.settings.expose != "public":
+    if base.plan.router.settings.expose != "public":
         return None
     return compute.Address(
         name,
-        project=planned.project,
-        region=planned.region,
-        opts=pulumi.ResourceOptions(parent=fleet, depends_on=list(cluster.apis)),
+        project=base.planned.project,
+        region=base.planned.region,
+        opts=pulumi.ResourceOptions(parent=base.fleet, depends_on=list(base.cluster.apis)),
     ).address
 
 
-def _node_pool(fleet: pulumi.Resource, pool: PoolPlan, planned: ClusterPlan, cluster: Cluster) -> NodePool:
+def _node_pool(base: _Base, pool: PoolPlan) -> NodePool:
     if pool.nodes is None:
         raise ValueError(f"pool {pool.name} has no nodes")
     return NodePool(
@@ -258,13 +296,13 @@ def _node_pool(fleet: pulumi.Resource, pool: PoolPlan, planned: ClusterPlan, clu
         NodePoolArgs(
             pool=pool,
             nodes=pool.nodes,
-            cluster=planned,
-            cluster_name=cluster.name,
-            node_account_email=cluster.node_account_email,
-            cluster_resource=cluster.resource,
-            after=cluster.ready,
+            cluster=base.planned,
+            cluster_name=base.cluster.name,
+            node_account_email=base.cluster.node_account_email,
+            cluster_resource=base.cluster.resource,
+            after=base.cluster.ready,
         ),
-        opts=pulumi.ResourceOptions(parent=fleet),
+        opts=pulumi.ResourceOptions(parent=base.fleet),
     )
 
 
@@ -276,6 +314,7 @@ class _Drivers:
     quota: ResourceQuota
 
 
-def _driver_namespace(name: str, planned: ClusterPlan, inside: pulumi.ResourceOptions) -> _Drivers:
-    namespace = namespaces.create(f"{name}-drivers-namespace", planned.driver_namespace, "privileged", inside)
-    return _Drivers(namespace=namespace, quota=namespaces.node_critical(f"{name}-drivers-quota", namespace, inside))
+def _driver_namespace(base: _Base) -> _Drivers:
+    name, called = f"{base.name}-drivers", base.planned.driver_namespace
+    namespace = namespaces.create(f"{name}-namespace", called, "privileged", base.inside)
+    return _Drivers(namespace=namespace, quota=namespaces.node_critical(f"{name}-quota", namespace, base.inside))

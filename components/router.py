@@ -20,6 +20,7 @@ from pulumi_kubernetes.autoscaling.v2 import (
 )
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
+    PodSpecArgs,
     PodTemplateSpecArgs,
     Service,
     ServiceAccount,
@@ -28,25 +29,20 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.networking.v1 import (
-    IPBlockArgs,
     NetworkPolicy,
     NetworkPolicyIngressRuleArgs,
-    NetworkPolicyPeerArgs,
     NetworkPolicyPortArgs,
     NetworkPolicySpecArgs,
 )
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
-from components import labels
+from components import exposed, labels
 from components.router_pod import pod
 from infra.names import fingerprint
+from infra.plan import containers
 from infra.plan.model import RouterPlan
 from infra.plan.naming import ROUTER, ROUTER_METRICS, ROUTES
-from router import facts, maps, rules, sites
 from router.program import program
-
-SERVICE_PORT = 80
-TLS_PORT = 443
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,92 +77,50 @@ class Router(pulumi.ComponentResource):
         own = labels.router()
         child = pulumi.ResourceOptions(parent=self)
 
-        def metadata(object_name: str) -> ObjectMetaArgs:
-            return ObjectMetaArgs(name=object_name, namespace=namespace, labels={**own, **labels.MANAGED_BY})
+        def metadata(object_name: str, annotations: Mapping[str, str] | None = None) -> ObjectMetaArgs:
+            return ObjectMetaArgs(
+                name=object_name,
+                namespace=namespace,
+                labels={**own, **labels.MANAGED_BY},
+                annotations=annotations or None,
+            )
 
         account = ServiceAccount(
             f"{name}-account", metadata=metadata(ROUTER), automount_service_account_token=False, opts=child
         )
         routes = ConfigMap(
-            f"{name}-routes",
-            metadata=metadata(ROUTES),
-            data={
-                maps.ROUTES: plan.routes,
-                facts.FILE: plan.facts,
-                rules.FILE: plan.rules,
-                **{sites.AUTHORITY.format(site): text for site, text in plan.authorities.items()},
-            },
-            opts=child,
+            f"{name}-routes", metadata=metadata(ROUTES), data=containers.map_files(plan, plan.authorities), opts=child
         )
         self.routes = routes.metadata.apply(lambda its: str(its.name))
         files = program()
         its_program = ConfigMap(f"{name}-program", metadata=metadata(ROUTER), data=files, opts=child)
+        its_pod = pod(
+            plan,
+            account=account.metadata.name,
+            priority_class=args.priority_class,
+            program=its_program.metadata.name,
+            routes=routes.metadata.name,
+        )
         deployment = Deployment(
-            f"{name}-deployment",
-            metadata=metadata(ROUTER),
-            # no number of replicas: the autoscaler owns it, and each `up` would set it back
-            spec=DeploymentSpecArgs(
-                selector=LabelSelectorArgs(match_labels=own),
-                strategy=DeploymentStrategyArgs(
-                    type="RollingUpdate", rolling_update=RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0)
-                ),
-                revision_history_limit=3,
-                template=PodTemplateSpecArgs(
-                    # a process keeps the program that it started with
-                    metadata=ObjectMetaArgs(
-                        labels=own, annotations={"ollama-fleet/program": fingerprint("\0".join(files.values()))}
-                    ),
-                    spec=pod(
-                        plan,
-                        account=account.metadata.name,
-                        priority_class=args.priority_class,
-                        program=its_program.metadata.name,
-                        routes=routes.metadata.name,
-                    ),
-                ),
-            ),
-            opts=child,
+            f"{name}-deployment", metadata=metadata(ROUTER), spec=_deployment(own, files, its_pod), opts=child
         )
         HorizontalPodAutoscaler(
             f"{name}-autoscaler",
             metadata=metadata(ROUTER),
-            spec=HorizontalPodAutoscalerSpecArgs(
-                scale_target_ref=CrossVersionObjectReferenceArgs(
-                    api_version="apps/v1", kind="Deployment", name=deployment.metadata.name
-                ),
-                min_replicas=plan.replicas,
-                max_replicas=plan.most_replicas,
-                metrics=[
-                    MetricSpecArgs(
-                        type="Resource",
-                        resource=ResourceMetricSourceArgs(
-                            name="cpu",
-                            target=MetricTargetArgs(type="Utilization", average_utilization=plan.cpu_target),
-                        ),
-                    )
-                ],
-            ),
+            spec=_autoscaler(plan, deployment.metadata.name),
             opts=child,
         )
-        service_metadata = metadata(ROUTER)
-        if plan.settings.expose == "internal":
-            service_metadata.annotations = {"networking.gke.io/load-balancer-type": "Internal"}
+        settings = plan.settings
         self.service = Service(
-            f"{name}-service", metadata=service_metadata, spec=_service(plan, own, args.address), opts=child
+            f"{name}-service",
+            metadata=metadata(ROUTER, exposed.annotations(settings)),
+            spec=exposed.service(settings, own, tls=settings.tls is not None, target_port="http", address=args.address),
+            opts=child,
         )
-        of_metrics = metadata(ROUTER_METRICS)
-        if args.metrics_annotations:
-            of_metrics.annotations = args.metrics_annotations
         Service(
             f"{name}-metrics-service",
-            metadata=of_metrics,
-            spec=ServiceSpecArgs(
-                # headless, and with routers that are not ready: what a draining one still answers counts too
-                cluster_ip="None",
-                publish_not_ready_addresses=True,
-                selector=own,
-                ports=[ServicePortArgs(name="metrics", port=plan.metrics_port, target_port="metrics")],
-            ),
+            metadata=metadata(ROUTER_METRICS, args.metrics_annotations),
+            spec=_metrics_service(plan, own),
             opts=child,
         )
         NetworkPolicy(f"{name}-network-policy", metadata=metadata(ROUTER), spec=_network_policy(plan, own), opts=child)
@@ -181,35 +135,59 @@ class Router(pulumi.ComponentResource):
         self.register_outputs({"endpoint": self.endpoint})
 
 
-def _service(plan: RouterPlan, own: dict[str, str], address: pulumi.Input[str] | None) -> ServiceSpecArgs:
-    secure = plan.settings.tls is not None
-    port = TLS_PORT if secure else SERVICE_PORT
-    ports = [ServicePortArgs(name="https" if secure else "http", port=port, target_port="http")]
-    if plan.settings.expose == "cluster":
-        return ServiceSpecArgs(type="ClusterIP", selector=own, ports=ports)
+def _deployment(own: dict[str, str], files: Mapping[str, str], its_pod: PodSpecArgs) -> DeploymentSpecArgs:
+    # no number of replicas: the autoscaler owns it, and each `up` would set it back
+    return DeploymentSpecArgs(
+        selector=LabelSelectorArgs(match_labels=own),
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate", rolling_update=RollingUpdateDeploymentArgs(max_surge=1, max_unavailable=0)
+        ),
+        revision_history_limit=3,
+        template=PodTemplateSpecArgs(
+            # a process keeps the program that it started with
+            metadata=ObjectMetaArgs(
+                labels=own, annotations={"ollama-fleet/program": fingerprint("\0".join(files.values()))}
+            ),
+            spec=its_pod,
+        ),
+    )
+
+
+def _autoscaler(plan: RouterPlan, deployment: pulumi.Input[str]) -> HorizontalPodAutoscalerSpecArgs:
+    return HorizontalPodAutoscalerSpecArgs(
+        scale_target_ref=CrossVersionObjectReferenceArgs(api_version="apps/v1", kind="Deployment", name=deployment),
+        min_replicas=plan.replicas,
+        max_replicas=plan.most_replicas,
+        metrics=[
+            MetricSpecArgs(
+                type="Resource",
+                resource=ResourceMetricSourceArgs(
+                    name="cpu",
+                    target=MetricTargetArgs(type="Utilization", average_utilization=plan.cpu_target),
+                ),
+            )
+        ],
+    )
+
+
+def _metrics_service(plan: RouterPlan, own: dict[str, str]) -> ServiceSpecArgs:
+    """Headless, and with routers that are not ready: what a draining one still answers counts too."""
     return ServiceSpecArgs(
-        type="LoadBalancer",
+        cluster_ip="None",
+        publish_not_ready_addresses=True,
         selector=own,
-        ports=ports,
-        # else a node would hide who asks, and the policy below could not tell
-        external_traffic_policy="Local",
-        load_balancer_ip=address,
-        load_balancer_source_ranges=list(plan.settings.source_ranges) or None,
+        ports=[ServicePortArgs(name="metrics", port=plan.metrics_port, target_port="metrics")],
     )
 
 
 def _network_policy(plan: RouterPlan, own: dict[str, str]) -> NetworkPolicySpecArgs:
     """The door for everybody whom the file lets in, metrics for the cluster, nothing else; it may call anywhere, since
     pools are at any address."""
-    ranges = [NetworkPolicyPeerArgs(ip_block=IPBlockArgs(cidr=one)) for one in plan.settings.source_ranges]
-    inside = NetworkPolicyPeerArgs(namespace_selector=LabelSelectorArgs())
+    metrics = NetworkPolicyIngressRuleArgs(
+        ports=[NetworkPolicyPortArgs(port="metrics", protocol="TCP")], from_=[exposed.inside()]
+    )
     return NetworkPolicySpecArgs(
         pod_selector=LabelSelectorArgs(match_labels=own),
         policy_types=["Ingress"],
-        ingress=[
-            NetworkPolicyIngressRuleArgs(
-                ports=[NetworkPolicyPortArgs(port="http", protocol="TCP")], from_=[*ranges, inside] if ranges else None
-            ),
-            NetworkPolicyIngressRuleArgs(ports=[NetworkPolicyPortArgs(port="metrics", protocol="TCP")], from_=[inside]),
-        ],
+        ingress=[exposed.ingress(plan.settings, "http"), metrics],
     )

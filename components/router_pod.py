@@ -24,19 +24,11 @@ from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
 from components import labels
 from components.restricted import locked_down, pod_security
+from infra.plan import containers
 from infra.plan.model import RouterPlan
-from infra.plan.naming import ROUTER_KEYS, ROUTER_TOKENS
+from infra.plan.naming import OVERRIDE, ROUTER_KEYS, ROUTER_TOKENS
 from router.bootstrap import HEALTH
-from router.envoy import BOOTSTRAP
 
-OVERRIDE = "ollama-routes-override"
-MEMORY = "/run/ollama-fleet"
-PROGRAM = "/opt/ollama-fleet"
-MAP = "/etc/ollama-fleet/routes"
-EDITS = "/etc/ollama-fleet/override"
-KEYS = "/etc/ollama-fleet/keys"
-CERTIFICATE = "/etc/ollama-fleet/tls"
-TOKENS = "/etc/ollama-fleet/tokens"
 MEMORY_SIZE = "64Mi"
 """Three files, of about 2 MB together for 1,000 models."""
 USER = 65532
@@ -94,7 +86,7 @@ def _secret(volume: str, name: str | None, *, optional: bool | None = None) -> l
 
 
 def _certificate(plan: RouterPlan) -> list[VolumeMountArgs]:
-    return [VolumeMountArgs(name="tls", mount_path=CERTIFICATE, read_only=True)] if plan.settings.tls else []
+    return [VolumeMountArgs(name="tls", mount_path=containers.CERTIFICATE, read_only=True)] if plan.settings.tls else []
 
 
 def _envoy(plan: RouterPlan) -> ContainerArgs:
@@ -102,10 +94,7 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
         name="envoy",
         image=plan.image,
         restart_policy="Always",
-        args=[
-            *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart", "--concurrency", str(plan.threads)),
-            *("--drain-time-s", str(plan.leave_seconds), "--log-level", "warning"),
-        ],
+        args=containers.envoy_arguments(plan),
         ports=[ContainerPortArgs(name="http", container_port=plan.port)],
         resources=ResourceRequirementsArgs(
             requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
@@ -123,7 +112,7 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
             failure_threshold=6,
         ),
         volume_mounts=[
-            VolumeMountArgs(name="memory", mount_path=MEMORY, read_only=True),
+            VolumeMountArgs(name="memory", mount_path=containers.MEMORY, read_only=True),
             VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
             *_certificate(plan),
         ],
@@ -141,7 +130,10 @@ def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
         name="configure" if first else "control",
         image=plan.control_image,
         command=_command(plan, mode),
-        env=[EnvVarArgs(name="PYTHONDONTWRITEBYTECODE", value="1"), EnvVarArgs(name="PYTHONPATH", value=PROGRAM)],
+        env=[
+            EnvVarArgs(name="PYTHONDONTWRITEBYTECODE", value="1"),
+            EnvVarArgs(name="PYTHONPATH", value=containers.PROGRAM),
+        ],
         ports=None if first else [ContainerPortArgs(name="metrics", container_port=plan.metrics_port)],
         resources=ResourceRequirementsArgs(
             requests={"cpu": f"{plan.control_cpu_request}m", "memory": str(plan.control_memory_request)},
@@ -165,32 +157,23 @@ def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
         if first
         else LifecycleArgs(pre_stop=LifecycleHandlerArgs(exec_=ExecActionArgs(command=_command(plan, "drain")))),
         volume_mounts=[
-            VolumeMountArgs(name="memory", mount_path=MEMORY),
-            VolumeMountArgs(name="program", mount_path=f"{PROGRAM}/router", read_only=True),
-            VolumeMountArgs(name="routes", mount_path=MAP, read_only=True),
-            VolumeMountArgs(name="override", mount_path=EDITS, read_only=True),
-            *([VolumeMountArgs(name="keys", mount_path=KEYS, read_only=True)] if plan.keys else []),
-            *([VolumeMountArgs(name="tokens", mount_path=TOKENS, read_only=True)] if plan.sites else []),
+            VolumeMountArgs(name="memory", mount_path=containers.MEMORY),
+            VolumeMountArgs(name="program", mount_path=f"{containers.PROGRAM}/router", read_only=True),
+            VolumeMountArgs(name="routes", mount_path=containers.ROUTES, read_only=True),
+            VolumeMountArgs(name="override", mount_path=containers.OVERRIDE, read_only=True),
+            *([VolumeMountArgs(name="keys", mount_path=containers.KEYS, read_only=True)] if plan.keys else []),
+            *([VolumeMountArgs(name="tokens", mount_path=containers.TOKENS, read_only=True)] if plan.sites else []),
             *_certificate(plan),
         ],
     )
 
 
 def _command(plan: RouterPlan, mode: str) -> list[str]:
-    options = {
-        "map": MAP,
-        "override": EDITS,
-        **({"keys": KEYS} if plan.keys else {}),
-        **({"tls": CERTIFICATE} if plan.settings.tls else {}),
-        **({"tokens": TOKENS} if plan.sites else {}),
-        "directory": MEMORY,
-        "port": plan.port,
-        "admin-port": plan.admin_port,
-        "beside-port": plan.beside_port,
-        "spill-port": plan.spill_port,
-        "metrics-port": plan.metrics_port,
-        "memory": plan.memory_limit,
-        "leave": plan.leave_seconds,
-        "drain-limit": plan.drain_limit,
+    mounted = {
+        "map": containers.ROUTES,
+        "override": containers.OVERRIDE,
+        **({"keys": containers.KEYS} if plan.keys else {}),
+        **({"tls": containers.CERTIFICATE} if plan.settings.tls else {}),
+        **({"tokens": containers.TOKENS} if plan.sites else {}),
     }
-    return ["python", "-m", "router", mode, *(f"--{name}={value}" for name, value in options.items())]
+    return ["python", "-m", "router", mode, *containers.router_options(plan, mounted)]

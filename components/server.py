@@ -50,15 +50,11 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 
 from components import labels
 from components.restricted import locked_down, pod_security
-from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, PoolPlan
-from prepare.definitions import command, definitions, verification
+from infra.plan import containers
+from infra.plan.model import OLLAMA_PORT, PoolPlan
+from infra.plan.naming import OVERRIDE
+from prepare.definitions import command, definitions, preparation, proof
 
-HOME = "/ollama"
-STORE = f"{HOME}/models"
-MODELS_FOLDER = "/etc/ollama-fleet/models"
-ROUTES_FOLDER = "/etc/ollama-fleet/routes"
-OVERRIDE_FOLDER = "/etc/ollama-fleet/override"
-OVERRIDE = "ollama-routes-override"
 METADATA_SERVER = "169.254.169.254/32"
 DNS_PORT = 53
 
@@ -130,40 +126,44 @@ class Server(pulumi.ComponentResource):
             opts=child,
         )
         # a pull or a node start must not be taken for a failed rollout, which Pulumi's own 10 minutes would do
-        patience = pool.rollout_deadline
+        patience = f"{pool.rollout_deadline}s"
         self.deployment = Deployment(
             f"{name}-deployment",
             metadata=_owned(metadata(workload), pool),
-            spec=DeploymentSpecArgs(
-                replicas=_first_replicas(pool),
-                selector=LabelSelectorArgs(match_labels=own),
-                # there is no spare GPU for a surge: with one the rollout would wait for ever
-                strategy=DeploymentStrategyArgs(
-                    type="RollingUpdate", rolling_update=RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1)
-                ),
-                progress_deadline_seconds=patience,
-                revision_history_limit=3,
-                template=PodTemplateSpecArgs(
-                    metadata=ObjectMetaArgs(
-                        labels=own,
-                        annotations={
-                            # the autoscaler may remove a node when its pod is gone, and never the pod with the node
-                            "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-                            "ollama-fleet/prepare": args.prepare_hash,
-                        },
-                    ),
-                    spec=_pod(pool, args, account, models, volume),
-                ),
-            ),
+            spec=_deployment(args, own, _pod(pool, args, account, models, volume)),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 depends_on=list(args.after),
                 # an autoscaler owns the number from then on; a pool of three that gets a range keeps its three
                 ignore_changes=["spec.replicas"] if pool.replicas.scales else None,
-                custom_timeouts=pulumi.CustomTimeouts(create=f"{patience}s", update=f"{patience}s"),
+                custom_timeouts=pulumi.CustomTimeouts(create=patience, update=patience),
             ),
         )
         self.register_outputs({"deployment": self.deployment.metadata.name, "service": self.service.metadata.name})
+
+
+def _deployment(args: ServerArgs, own: dict[str, str], its_pod: PodSpecArgs) -> DeploymentSpecArgs:
+    return DeploymentSpecArgs(
+        replicas=_first_replicas(args.pool),
+        selector=LabelSelectorArgs(match_labels=own),
+        # there is no spare GPU for a surge: with one the rollout would wait for ever
+        strategy=DeploymentStrategyArgs(
+            type="RollingUpdate", rolling_update=RollingUpdateDeploymentArgs(max_surge=0, max_unavailable=1)
+        ),
+        progress_deadline_seconds=args.pool.rollout_deadline,
+        revision_history_limit=3,
+        template=PodTemplateSpecArgs(
+            metadata=ObjectMetaArgs(
+                labels=own,
+                annotations={
+                    # the autoscaler may remove a node when its pod is gone, and never the pod with the node
+                    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+                    "ollama-fleet/prepare": args.prepare_hash,
+                },
+            ),
+            spec=its_pod,
+        ),
+    )
 
 
 def _owned(metadata: ObjectMetaArgs, pool: PoolPlan) -> ObjectMetaArgs:
@@ -241,7 +241,7 @@ def _ollama(pool: PoolPlan) -> ContainerArgs:
         image=pool.runtime.image,
         command=command("serve"),
         ports=[ContainerPortArgs(name="http", container_port=OLLAMA_PORT)],
-        env=_environment({**pool.environment, **_of_probes(pool)}),
+        env=_environment({**pool.environment, **proof(pool)}),
         resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **resources}, limits=resources),
         security_context=locked_down(),
         volume_mounts=_mounts(pool),
@@ -288,16 +288,10 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
         command=command(mode),
         env=_environment(
             {
-                **pool.pull_environment,
-                "FLEET_LOADING": pool.loading,
-                "FLEET_MODELS": MODELS_FOLDER,
-                "FLEET_OVERRIDE": OVERRIDE_FOLDER,
-                "FLEET_POOL": pool.name,
-                "FLEET_PROOF": pool.gpu_proof,
-                "FLEET_ROUTES": ROUTES_FOLDER,
-                "OLLAMA_HOST": f"127.0.0.1:{OLLAMA_PORT}",
-                "OLLAMA_NO_CLOUD": "1",
-                "PULL_DEADLINE": str(pool.pull_deadline),
+                **preparation(pool, f"127.0.0.1:{OLLAMA_PORT}"),
+                "FLEET_MODELS": containers.MODELS,
+                "FLEET_OVERRIDE": containers.OVERRIDE,
+                "FLEET_ROUTES": containers.ROUTES,
             }
         ),
         resources=ResourceRequirementsArgs(
@@ -306,31 +300,24 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
         security_context=locked_down(),
         volume_mounts=[
             *_mounts(pool),
-            VolumeMountArgs(name="models", mount_path=MODELS_FOLDER, read_only=True),
-            VolumeMountArgs(name="routes", mount_path=ROUTES_FOLDER, read_only=True),
-            VolumeMountArgs(name="override", mount_path=OVERRIDE_FOLDER, read_only=True),
+            VolumeMountArgs(name="models", mount_path=containers.MODELS, read_only=True),
+            VolumeMountArgs(name="routes", mount_path=containers.ROUTES, read_only=True),
+            VolumeMountArgs(name="override", mount_path=containers.OVERRIDE, read_only=True),
         ],
     )
 
 
-def _of_probes(pool: PoolPlan) -> dict[str, str]:
-    """What the proof of the GPU goes by, and what the machine must have."""
-    floor = pool.runtime.driver_floor
-    known = {"FLEET_DRIVER_FLOOR": f"{floor[0]} {floor[1]}"} if floor and pool.gpu_proof != "none" else {}
-    return {"FLEET_PROOF": pool.gpu_proof, **known, **verification(pool.needs)}
-
-
 def _environment(values: dict[str, str]) -> Sequence[EnvVarArgs]:
-    there = {"HOME": HOME, "OLLAMA_MODELS": STORE, **values}
+    there = {"HOME": containers.HOME, "OLLAMA_MODELS": containers.STORE, **values}
     return [EnvVarArgs(name=key, value=value) for key, value in sorted(there.items())]
 
 
 def _mounts(pool: PoolPlan) -> list[VolumeMountArgs]:
     return [
-        VolumeMountArgs(name="ollama", mount_path=HOME),
-        *([VolumeMountArgs(name="store", mount_path=STORE)] if pool.volume else []),
+        VolumeMountArgs(name="ollama", mount_path=containers.HOME),
+        *([VolumeMountArgs(name="store", mount_path=containers.STORE)] if pool.volume else []),
         VolumeMountArgs(name="tmp", mount_path="/tmp"),  # noqa: S108 - the container's own, an emptyDir
-        VolumeMountArgs(name="prepare", mount_path=PREPARE_FOLDER, read_only=True),
+        VolumeMountArgs(name="prepare", mount_path=containers.PREPARE, read_only=True),
     ]
 
 

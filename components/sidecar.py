@@ -29,7 +29,8 @@ from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 from components import labels
 from components.restricted import USER
 from infra.names import fingerprint
-from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER
+from infra.plan import containers
+from infra.plan.model import OLLAMA_PORT
 from infra.plan.pools import STARTUP_PERIOD
 from infra.plan.sidecar import default_image, prepared
 from prepare.definitions import command, definitions, scripts
@@ -226,7 +227,7 @@ def _probe(mode: str, *, period: int, timeout: int, threshold: int) -> ProbeArgs
 
 def _environment(args: SidecarArgs, more: Mapping[str, str]) -> list[EnvVarArgs]:
     values = {
-        "FLEET_MODELS": PREPARE_FOLDER,
+        "FLEET_MODELS": containers.PREPARE,
         "HOME": f"{SHARED}/home",
         # Ollama asks for no key: nobody outside of the pod reaches it
         "OLLAMA_HOST": f"127.0.0.1:{args.server.port}",
@@ -249,7 +250,7 @@ def _writable() -> list[VolumeMountArgs]:
 
 
 def _mounts() -> list[VolumeMountArgs]:
-    return [*_writable(), VolumeMountArgs(name="ollama-prepare", mount_path=PREPARE_FOLDER, read_only=True)]
+    return [*_writable(), VolumeMountArgs(name="ollama-prepare", mount_path=containers.PREPARE, read_only=True)]
 
 
 def _locked_down() -> SecurityContextArgs:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from infra.names import fingerprint, key
-from infra.plan.model import PREPARE_FOLDER, HostNeeds, Prepared
+from infra.plan import containers
+from infra.plan.model import HostNeeds, PoolPlan, Prepared
 
 LIST = "models.tsv"
 DECLARED = "declared.tsv"
@@ -47,7 +48,7 @@ def scripts() -> dict[str, str]:
 
 def command(mode: str, *arguments: str) -> list[str]:
     """What a container that mounts the scripts runs."""
-    return ["/bin/sh", f"{PREPARE_FOLDER}/prepare.sh", mode, *arguments]
+    return ["/bin/sh", f"{containers.PREPARE}/prepare.sh", mode, *arguments]
 
 
 def one_script() -> str:
@@ -55,6 +56,26 @@ def one_script() -> str:
     files = scripts()
     whole = re.sub(r'(?m)^\. "\$here/(.+)"$', lambda source: files[source[1]].rstrip(), files["prepare.sh"])
     return re.sub(r"(?m)^# shellcheck .*\n|^here=.*\n", "", whole)
+
+
+def preparation(pool: PoolPlan, server: str) -> dict[str, str]:
+    """The environment of `init` and `watch`; `server` is where the pool's Ollama answers them."""
+    return {
+        **pool.pull_environment,
+        "FLEET_LOADING": pool.loading,
+        "FLEET_POOL": pool.name,
+        "FLEET_PROOF": pool.gpu_proof,
+        "OLLAMA_HOST": server,
+        "OLLAMA_NO_CLOUD": "1",
+        "PULL_DEADLINE": str(pool.pull_deadline),
+    }
+
+
+def proof(pool: PoolPlan) -> dict[str, str]:
+    """The environment by which `serve` and the probes know what to prove of the GPU, and what the machine must have."""
+    floor = pool.runtime.driver_floor
+    known = {"FLEET_DRIVER_FLOOR": f"{floor[0]} {floor[1]}"} if floor and pool.gpu_proof != "none" else {}
+    return {"FLEET_PROOF": pool.gpu_proof, **known, **verification(pool.needs)}
 
 
 def verification(needs: HostNeeds) -> dict[str, str]:

@@ -7,24 +7,28 @@ Compose 2.23.1, and hooks before a stop 2.30.0.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra.plan.model import OLLAMA_PORT, PREPARE_FOLDER, FleetPlan, Machine, PoolPlan, SitePlan, SiteServer
-from prepare.definitions import definitions, one_script, verification
-from router import facts, maps, rules, sites
+from infra.plan import containers
+from infra.plan.containers import (
+    CERTIFICATE,
+    HOME,
+    KEYS,
+    MEMORY,
+    MODELS,
+    OVERRIDE,
+    PREPARE,
+    PROGRAM,
+    ROUTES,
+    STORE,
+    TOKENS,
+)
+from infra.plan.model import OLLAMA_PORT, FleetPlan, Machine, PoolPlan, SitePlan, SiteServer
+from prepare.definitions import definitions, one_script, preparation, proof, verification
+from router import sites
 from router.envoy import BOOTSTRAP
 from router.program import program
 
-SCRIPT = f"{PREPARE_FOLDER}/prepare.sh"
-MODELS = "/etc/ollama-fleet/models"
-ROUTES = "/etc/ollama-fleet/routes"
-OVERRIDE = "/etc/ollama-fleet/override"
-KEYS = "/etc/ollama-fleet/keys"
-TOKENS = "/etc/ollama-fleet/tokens"
-CERTIFICATE = "/etc/ollama-fleet/tls"
-PROGRAM = "/opt/ollama-fleet"
-MEMORY = "/run/ollama-fleet"
+SCRIPT = f"{PREPARE}/prepare.sh"
 HOST = "/machine"
-HOME = "/ollama"
-STORE = f"{HOME}/models"
 TO_STOP = 30
 """Seconds between the end of a drain and the kill."""
 
@@ -89,7 +93,7 @@ def _server(pool: PoolPlan, server: SiteServer, machine: Machine) -> Values:
         prepare: {
             **shared,
             "entrypoint": _script("init"),
-            "environment": _preparing(pool, f"127.0.0.1:{OLLAMA_PORT}"),
+            "environment": _environment(preparation(pool, f"127.0.0.1:{OLLAMA_PORT}")),
             "configs": lists,
         },
         server.name: {
@@ -98,10 +102,8 @@ def _server(pool: PoolPlan, server: SiteServer, machine: Machine) -> Values:
             "environment": _environment(
                 {
                     **pool.environment,
-                    **verification(pool.needs),
-                    "FLEET_PROOF": pool.gpu_proof,
+                    **proof(pool),
                     **({"FLEET_RUNTIME": "docker"} if pool.needs.cards else {}),
-                    **_floor(pool),
                 }
             ),
             "configs": [_config("prepare.sh", SCRIPT)],
@@ -122,7 +124,7 @@ def _server(pool: PoolPlan, server: SiteServer, machine: Machine) -> Values:
         f"companion-{server.name}": {
             **shared,
             "entrypoint": _script("watch"),
-            "environment": _preparing(pool, f"{server.name}:{OLLAMA_PORT}"),
+            "environment": _environment(preparation(pool, f"{server.name}:{OLLAMA_PORT}")),
             "configs": lists,
             "depends_on": {server.name: _after("service_started")},
             "restart": "unless-stopped",
@@ -139,25 +141,6 @@ def _gpus(pool: PoolPlan, server: SiteServer) -> Values:
     if pool.needs.maps_uvm:
         found["devices"] = [f"/dev/{name}:/dev/{name}" for name in ("nvidia-uvm", "nvidia-uvm-tools")]
     return found
-
-
-def _floor(pool: PoolPlan) -> Mapping[str, str]:
-    floor = pool.runtime.driver_floor
-    return {"FLEET_DRIVER_FLOOR": f"{floor[0]} {floor[1]}"} if floor and pool.gpu_proof != "none" else {}
-
-
-def _preparing(pool: PoolPlan, host: str) -> dict[str, str]:
-    return _environment(
-        {
-            **pool.pull_environment,
-            "FLEET_LOADING": pool.loading,
-            "FLEET_POOL": pool.name,
-            "FLEET_PROOF": pool.gpu_proof,
-            "OLLAMA_HOST": host,
-            "OLLAMA_NO_CLOUD": "1",
-            "PULL_DEADLINE": str(pool.pull_deadline),
-        }
-    )
 
 
 def _environment(values: Mapping[str, str]) -> dict[str, str]:
@@ -210,11 +193,7 @@ def _door(site: str, machine: Machine) -> Values:
             **_locked_down(),
             "image": plan.image,
             "user": "0",
-            "command": [
-                *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart"),
-                *("--concurrency", str(plan.threads)),
-                *("--drain-time-s", str(plan.leave_seconds), "--log-level", "warning"),
-            ],
+            "command": containers.envoy_arguments(plan),
             "volumes": [f"memory:{MEMORY}:ro", *certificate],
             "depends_on": {"control": _after("service_healthy")},
             "stop_grace_period": f"{plan.leave_seconds + TO_STOP}s",
@@ -223,24 +202,14 @@ def _door(site: str, machine: Machine) -> Values:
 
 
 def _options(machine: Machine) -> Sequence[str]:
-    plan = machine.door
-    values: dict[str, object] = {
+    mounted = {
         "map": ROUTES,
         "override": OVERRIDE,
-        **({"keys": KEYS} if plan.keys else {}),
+        **({"keys": KEYS} if machine.door.keys else {}),
         **({"tokens": TOKENS} if machine.tokens else {}),
         **({"tls": CERTIFICATE} if machine.tls else {}),
-        "directory": MEMORY,
-        "port": plan.port,
-        "admin-port": plan.admin_port,
-        "beside-port": plan.beside_port,
-        "spill-port": plan.spill_port,
-        "metrics-port": plan.metrics_port,
-        "memory": plan.memory_limit,
-        "leave": plan.leave_seconds,
-        "drain-limit": plan.drain_limit,
     }
-    return [f"--{name}={value}" for name, value in values.items()]
+    return containers.router_options(machine.door, mounted)
 
 
 def _door_files(site: str, machine: Machine) -> dict[str, str]:
@@ -250,12 +219,7 @@ def _door_files(site: str, machine: Machine) -> dict[str, str]:
 def _map_files(site: str, machine: Machine) -> dict[str, str]:
     plan = machine.door
     others = {name: text for name, text in plan.authorities.items() if name in machine.tokens and name != site}
-    return {
-        maps.ROUTES: plan.routes,
-        facts.FILE: plan.facts,
-        rules.FILE: plan.rules,
-        **{sites.AUTHORITY.format(name): text for name, text in others.items()},
-    }
+    return containers.map_files(plan, others)
 
 
 def _in_memory() -> Values:

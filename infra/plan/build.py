@@ -1,7 +1,8 @@
 """Orders the steps from a file to its plan. It holds no rule of its own."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from infra.catalogue import Catalogue, load
 from infra.config import FleetConfig, parse, tidy
@@ -18,6 +19,7 @@ from infra.plan import (
     nodes,
     placement,
     pools,
+    prepared,
     proposal,
     quota,
     router,
@@ -29,9 +31,12 @@ from infra.plan import (
     volume,
 )
 from infra.plan.draft import Draft
+from infra.plan.inputs import Inputs
 from infra.plan.lock import Lock, apply
-from infra.plan.model import FleetPlan, SitePlacement
+from infra.plan.model import FleetPlan, PoolPlan, SitePlacement
 from infra.problem import Problem
+
+Decision = TypeVar("Decision")
 
 
 def decide(
@@ -67,64 +72,39 @@ def build(
     a file can say: what cannot be decided is a problem, and the rest is decided.
     """
     catalogue, config = apply(catalogue or load(), config, lock or Lock())
-    found: list[Problem] = list(problems)
-
-    derived, more = modelfile.derive(config)
-    found += more
-    known, more = placement.know(catalogue, config, derived)
-    found += more
-    contexts, more = placement.contexts(catalogue, config, known)
-    found += more
-    inputs = pools.Inputs(catalogue=catalogue, config=config, known=known, contexts=contexts, derived=derived)
-
-    drafts, placements, more = _placed(inputs)
-    if settled := shared.settle(catalogue, drafts, placements):
-        inputs = replace(inputs, shared=settled)
-        drafts, placements, more = _placed(inputs)
-        more += shared.said(drafts, settled)
-    found += more
+    found = _Found(problems)
+    derived = found.of(modelfile.derive(config))
+    known = found.of(placement.know(catalogue, config, derived))
+    contexts = found.of(placement.contexts(catalogue, config, known))
+    inputs = Inputs(catalogue=catalogue, config=config, known=known, contexts=contexts, derived=derived)
+    placed = found.of(_placed(inputs))
     namespace = cluster.namespace(config)
-    planned = []
-    for name, draft in drafts.items():
-        machines = None
-        if draft.pool.site is None and config.gke is not None:
-            machines, more = nodes.nodes(catalogue, config, name, draft.pool, draft.gpu, draft.load)
-            found += more
-        planned.append(pools.finish(inputs, draft, machines, placements.get(name, ()), namespace))
+    planned = found.of(_planned(placed, namespace))
+    found.add(prepared.check(planned), naming.check(config), proposal.check(placed.inputs, placed.drafts))
+    found.add(sources.check(config, derived), volume.check(config, planned), door.check(config), future.check(config))
 
-    found += pools.check(planned)
-    found += naming.check(config)
-    found += proposal.check(inputs, drafts)
-    found += sources.check(config, derived)
-    found += volume.check(config, planned)
-    found += door.check(config)
-    found += future.check(config)
-    cluster_plan, more = cluster.build(catalogue, config, stack=stack, project=project, pools=planned)
-    found += more
-    found += cluster.check(config, cluster_plan)
-    model_plans, more = models.build(inputs, planned)
-    found += more
-    found += scaling.check(catalogue, config, planned, model_plans)
+    cluster_plan = found.of(cluster.build(catalogue, config, stack=stack, project=project, pools=planned))
+    model_plans = found.of(models.build(placed.inputs, planned))
     alias_plans = models.aliases(config)
     router_plan = router.build(catalogue, config, known, model_plans, alias_plans, planned)
-    found += router.check(config, router_plan)
-    found += router.missing(model_plans, planned)
-    at_sites, more = site_plans.build(
-        site_plans.Decided(
-            catalogue=catalogue,
-            config=config,
-            known=known,
-            models=model_plans,
-            aliases=alias_plans,
-            pools=planned,
-            router=router_plan,
-            namespace=namespace,
+    at_sites = found.of(
+        site_plans.build(
+            site_plans.Decided(
+                catalogue=catalogue,
+                config=config,
+                known=known,
+                models=model_plans,
+                aliases=alias_plans,
+                pools=planned,
+                router=router_plan,
+                namespace=namespace,
+            )
         )
     )
-    found += more
-    bill, more = cost.build(catalogue, config, cluster_plan, planned)
-    found += more
-    found += clients.check(config, cluster_plan)
+    bill = found.of(cost.build(catalogue, config, cluster_plan, planned))
+    found.add(cluster.check(config, cluster_plan), clients.check(config, cluster_plan))
+    found.add(scaling.check(catalogue, config, planned, model_plans))
+    found.add(router.check(config, router_plan), router.missing(model_plans, planned))
     checked, not_checked = future.scope(config, planned)
     return FleetPlan(
         stack=stack,
@@ -141,7 +121,7 @@ def build(
         monitoring=monitoring.build(catalogue, config, planned, bill),
         chat=clients.chat(catalogue, config, model_plans, namespace),
         load_test=clients.load_test(catalogue, config),
-        problems=tidy(found),
+        problems=tidy(found.problems),
         sites=at_sites,
         quotas=quota.build(catalogue, cluster_plan, planned),
         checked=checked,
@@ -149,17 +129,44 @@ def build(
     )
 
 
-def _placed(
-    inputs: pools.Inputs,
-) -> tuple[Mapping[str, Draft], Mapping[str, tuple[SitePlacement, ...]], list[Problem]]:
-    """The drafts, and the machines of those at sites."""
-    drafts, problems = _drafts(inputs)
-    at_sites = {name: draft for name, draft in drafts.items() if draft.pool.site}
-    placements, more = sites.distribute(inputs.catalogue, inputs.config, at_sites)
-    return drafts, placements, [*problems, *more]
+class _Found:
+    """The problems of all steps so far."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+
+    def of(self, step: tuple[Decision, Iterable[Problem]]) -> Decision:
+        """What a step decided, without its problems."""
+        decision, problems = step
+        self.problems += problems
+        return decision
+
+    def add(self, *checks: Iterable[Problem]) -> None:
+        """Those of steps that only look."""
+        for check in checks:
+            self.problems += check
 
 
-def _drafts(inputs: pools.Inputs) -> tuple[Mapping[str, Draft], list[Problem]]:
+@dataclass(frozen=True, kw_only=True)
+class _Placed:
+    """The drafts, the machines of those at sites, and what both were decided from."""
+
+    inputs: Inputs
+    drafts: Mapping[str, Draft]
+    at_sites: Mapping[str, tuple[SitePlacement, ...]]
+
+
+def _placed(inputs: Inputs) -> tuple[_Placed, list[Problem]]:
+    """Where pools share a machine and its driver, all over again with what they agree on."""
+    placed, problems = _distributed(inputs)
+    settled = shared.settle(inputs.catalogue, placed.drafts, placed.at_sites)
+    if not settled:
+        return placed, problems
+    placed, problems = _distributed(replace(inputs, shared=settled))
+    return placed, [*problems, *shared.said(placed.drafts, settled)]
+
+
+def _distributed(inputs: Inputs) -> tuple[_Placed, list[Problem]]:
     routed = placement.routed(inputs.config, inputs.known)
     drafts: dict[str, Draft] = {}
     problems: list[Problem] = []
@@ -168,4 +175,20 @@ def _drafts(inputs: pools.Inputs) -> tuple[Mapping[str, Draft], list[Problem]]:
         problems += found
         if draft is not None:
             drafts[name] = draft
-    return drafts, problems
+    at_sites = {name: draft for name, draft in drafts.items() if draft.pool.site}
+    placements, found = sites.distribute(inputs.catalogue, inputs.config, at_sites)
+    return _Placed(inputs=inputs, drafts=drafts, at_sites=placements), [*problems, *found]
+
+
+def _planned(placed: _Placed, namespace: str) -> tuple[list[PoolPlan], list[Problem]]:
+    """The drafts with their machines."""
+    catalogue, config = placed.inputs.catalogue, placed.inputs.config
+    planned: list[PoolPlan] = []
+    problems: list[Problem] = []
+    for name, draft in placed.drafts.items():
+        machines = None
+        if draft.pool.site is None and config.gke is not None:
+            machines, found = nodes.nodes(catalogue, config, name, draft.pool, draft.gpu, draft.load)
+            problems += found
+        planned.append(pools.finish(placed.inputs, draft, machines, placed.at_sites.get(name, ()), namespace))
+    return planned, problems

@@ -28,23 +28,7 @@ def build(
     gke = config.gke
     if gke is None:
         return None, []
-    problems = []
-    if not project:
-        problems.append(
-            error(
-                "gcp:project",
-                "the stack names no Google Cloud project",
-                "write gcp:project: YOUR-PROJECT-ID below config",
-            )
-        )
-    elif not PROJECT_ID.fullmatch(project):
-        problems.append(
-            error(
-                "gcp:project",
-                f"{shown(project)} is not the id of a Google Cloud project",
-                "write its id, not its name or number: 6 to 30 of lower-case letters, digits and -, a letter first",
-            )
-        )
+    problems = list(_check_project(project))
     project = project or "missing-project"
     region = cost.region(gke.location)
     facts = catalogue.gke
@@ -83,6 +67,21 @@ def build(
         ),
         problems,
     )
+
+
+def _check_project(project: str | None) -> Iterator[Problem]:
+    if not project:
+        yield error(
+            "gcp:project",
+            "the stack names no Google Cloud project",
+            "write gcp:project: YOUR-PROJECT-ID below config",
+        )
+    elif not PROJECT_ID.fullmatch(project):
+        yield error(
+            "gcp:project",
+            f"{shown(project)} is not the id of a Google Cloud project",
+            "write its id, not its name or number: 6 to 30 of lower-case letters, digits and -, a letter first",
+        )
 
 
 def check(config: FleetConfig, plan: ClusterPlan | None) -> Iterator[Problem]:

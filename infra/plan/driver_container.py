@@ -7,6 +7,7 @@ from infra.catalogue.types import Catalogue, DriverBuild, Gpu
 from infra.config import FleetConfig, Pool, Site, place
 from infra.config.types import shown
 from infra.plan import compatibility
+from infra.plan.asked import DRIVER_CONTAINER
 from infra.plan.model import DriverPlan, Outcome, PoolPlan, SiteDriver
 from infra.problem import Problem, error, warning
 
@@ -54,6 +55,7 @@ def on_site(
             architectures=build.architectures,
             modules=modules,
             nodes=tuple(dict.fromkeys(on)),
+            asks=DRIVER_CONTAINER,
         )
         for (branch, system, modules), on in sorted(wanted.items())
         if (build := _builds(catalogue, branch).get(system)) is not None

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from infra.config import FleetConfig, Model, place
 from infra.names import canonical_model
+from infra.plan.inputs import Inputs
 from infra.plan.model import AliasPlan, ModelPlan, PoolPlan
 from infra.plan.modelfile import root
-from infra.plan.pools import Inputs
 from infra.problem import Problem, warning
 
 

@@ -68,34 +68,17 @@ def nodes(
                 f"write gpusPerNode: {pool.gpus_per_replica} or fewer GPUs per replica",
             )
         ]
-    if count % pool.gpus_per_replica and count:
-        problems.append(
-            warning(
-                place("pools", name, "gpusPerNode"),
-                f"{count % pool.gpus_per_replica} of {count} GPUs of each node stay idle and are paid for",
-                f"use a multiple of {pool.gpus_per_replica}",
-            )
-        )
+    problems += _idle_on_each(name, pool, count)
     machine_type, found = _machine_type(catalogue, config, name, pool, gpu, load, count, replicas_per_node)
     problems += found
     if machine_type is None:
         return None, problems
     disk_gb, found = _disk(catalogue, name, pool, load, replicas_per_node)
     problems += found
-    if idle := -pool.replicas.max % replicas_per_node:
-        problems.append(
-            warning(
-                place("pools", name, "replicas"),
-                f"a node carries {replicas_per_node} replicas: at {pool.replicas.max}, the GPUs of {idle} more "
-                "are paid for and stay idle",
-                f"write a maximum of {pool.replicas.max + idle} replicas",
-            )
-        )
+    problems += _idle_on_the_last(name, pool, replicas_per_node)
     zones, found = _zones(catalogue, config, name, pool, gpu)
     problems += found
-    family = catalogue.machines[machine_type].family
-    facts = catalogue.gke
-    disk_type = facts.disk_type_by_family.get(machine_type, facts.disk_type_by_family.get(family, facts.disk_type))
+    disk_type = _disk_type(catalogue, machine_type)
     return (
         Nodes(
             machine_type=machine_type,
@@ -121,6 +104,33 @@ def nodes(
         ),
         problems,
     )
+
+
+def _idle_on_each(name: str, pool: Pool, gpus: int) -> Iterator[Problem]:
+    """GPUs of a node that are too few for one more replica."""
+    if idle := gpus % pool.gpus_per_replica:
+        yield warning(
+            place("pools", name, "gpusPerNode"),
+            f"{idle} of {gpus} GPUs of each node stay idle and are paid for",
+            f"use a multiple of {pool.gpus_per_replica}",
+        )
+
+
+def _idle_on_the_last(name: str, pool: Pool, replicas_per_node: int) -> Iterator[Problem]:
+    """Room for replicas that the pool never has."""
+    if idle := -pool.replicas.max % replicas_per_node:
+        yield warning(
+            place("pools", name, "replicas"),
+            f"a node carries {replicas_per_node} replicas: at {pool.replicas.max}, the GPUs of {idle} more "
+            "are paid for and stay idle",
+            f"write a maximum of {pool.replicas.max + idle} replicas",
+        )
+
+
+def _disk_type(catalogue: Catalogue, machine_type: str) -> str:
+    """Of the boot disk: not every machine takes every type."""
+    facts, family = catalogue.gke, catalogue.machines[machine_type].family
+    return facts.disk_type_by_family.get(machine_type, facts.disk_type_by_family.get(family, facts.disk_type))
 
 
 def _accelerator(pool: Pool, gpu: Gpu) -> str | None:

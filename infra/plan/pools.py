@@ -1,23 +1,23 @@
 """One pool, decided: its server's settings, its memory, its machines, and what must be in place on it."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from infra.catalogue.types import Catalogue, Gpu
-from infra.config import FleetConfig, Model, Pool, place
-from infra.names import canonical_model
+from infra.config import Pool
 from infra.plan import (
     capacity,
     checks,
     compatibility,
+    containers,
     driver_container,
     memory,
-    modelfile,
     naming,
     needs,
     nodes,
     placement,
+    prepared,
     routes,
     scaling,
     site_plans,
@@ -26,21 +26,18 @@ from infra.plan import (
 )
 from infra.plan.capacity import Load
 from infra.plan.draft import Draft
+from infra.plan.inputs import Inputs
 from infra.plan.model import (
-    CONFIG_MAP_BYTES,
     OLLAMA_PORT,
-    PREPARE_FOLDER,
     Nodes,
     PoolPlan,
-    Prepared,
     Resident,
+    Runtime,
     SitePlacement,
     Verdict,
 )
-from infra.plan.modelfile import Derived
-from infra.plan.placement import Known, ServerSettings
-from infra.plan.shared import Shared
-from infra.problem import Problem, error
+from infra.plan.placement import ServerSettings
+from infra.problem import Problem
 
 FOREVER = -1
 FIVE_MINUTES = 300
@@ -51,21 +48,6 @@ AFTER_DRAIN = 30
 STARTUP_PERIOD = 3
 NODE_START = 20 * 60
 """Seconds that a replica may have to wait for beside its models: node, driver and image."""
-BYTES_OF_A_DEFINITION = 100
-"""What a definition takes beside its name and text: action, digest, the name of its file."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What all pools are decided from."""
-
-    catalogue: Catalogue
-    config: FleetConfig
-    known: Mapping[str, Known]
-    contexts: Mapping[str, int]
-    derived: Mapping[str, Derived]
-    shared: Mapping[str, Shared] = field(default_factory=dict)
-    """Of pools whose machine has its driver for other cards' sake."""
 
 
 def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | None, list[Problem]]:
@@ -95,23 +77,10 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     )
     problems += found
     together = loads_together(pool)
-    loaded = [resident for resident in residents if resident.shares is None]
-    host = capacity.host_memory(catalogue, loaded=len(loaded) if together else min(1, len(loaded)))
     facts = catalogue.gke.memory
     devices = 1 if gpu.compute is None else pool.gpus_per_replica
     per_device = gpu.memory_mib * memory.MIB
     judged = memory.judge(residents, facts, per_device=per_device, devices=devices, together=together)
-    if gpu.compute is None:
-        # without a GPU the models stand in main memory, so they are part of what the node must hold
-        host += judged.used
-    image = compatibility.find_image(catalogue, runtime.image)
-    default_image = catalogue.releases.images[compatibility.repository(catalogue.releases.default_image)]
-    load = Load(
-        cpu=catalogue.gke.server.minimum_cpu_millis + catalogue.gke.server.companion_cpu_millis,
-        memory=host + catalogue.gke.server.companion_memory_mib * memory.MIB,
-        models=sum(resident.disk for resident in loaded),
-        image=int((image or default_image).size_gb * 10**9),
-    )
     drafted = Draft(
         name=name,
         pool=pool,
@@ -120,10 +89,11 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
         runtime=runtime,
         settings=settings,
         residents=residents,
-        prepared=tuple(prepare(inputs, name, models)),
+        prepared=tuple(prepared.on_pool(inputs, name, models)),
         memory=judged,
         together=together,
-        load=load,
+        # without a GPU the models stand in main memory, so they are part of what the node must hold
+        load=_load(catalogue, residents, runtime, together=together, beside=0 if gpu.compute else judged.used),
     )
     gke = inputs.config.gke
     newer = checks.successor(catalogue, drafted, gke.location if gke else "")
@@ -131,6 +101,23 @@ def draft(inputs: Inputs, name: str, models: Sequence[str]) -> tuple[Draft | Non
     if judged.verdict in (Verdict.TOO_LARGE, Verdict.TIGHT):
         problems.append(checks.memory_problem(drafted, _largest_context(inputs, drafted)))
     return drafted, [*problems, *checks.turns(drafted, facts)]
+
+
+def _load(
+    catalogue: Catalogue, residents: Sequence[Resident], runtime: Runtime, *, together: bool, beside: int
+) -> Load:
+    """What a replica takes of its node; `beside` are bytes of main memory that it needs beyond the servers' own."""
+    server = catalogue.gke.server
+    blobs = [resident for resident in residents if resident.shares is None]
+    image = compatibility.find_image(catalogue, runtime.image)
+    default_image = catalogue.releases.images[compatibility.repository(catalogue.releases.default_image)]
+    host = capacity.host_memory(catalogue, loaded=len(blobs) if together else min(1, len(blobs)))
+    return Load(
+        cpu=server.minimum_cpu_millis + server.companion_cpu_millis,
+        memory=host + beside + server.companion_memory_mib * memory.MIB,
+        models=sum(resident.disk for resident in blobs),
+        image=int((image or default_image).size_gb * 10**9),
+    )
 
 
 def loads_together(pool: Pool) -> bool:
@@ -164,7 +151,7 @@ def finish(
     else:
         share = capacity.Allocatable(cpu=drafted.load.cpu, memory=drafted.load.memory)
     storage = sources.storage(pool)
-    pulling = sources.environment(inputs.config.proxy, PREPARE_FOLDER)
+    pulling = sources.environment(inputs.config.proxy, containers.PREPARE)
     judged = drafted.memory
     site = inputs.config.sites.get(pool.site or "")
     if drafted.gpu.compute is None:
@@ -184,7 +171,7 @@ def finish(
         memory=judged,
         residents=drafted.residents,
         prepared=drafted.prepared,
-        elsewhere=elsewhere(inputs, name, [one.model for one in drafted.residents]),
+        elsewhere=prepared.elsewhere(inputs, name, [one.model for one in drafted.residents]),
         driver=drafted.driver,
         runtime=drafted.runtime,
         nodes=machines,
@@ -220,58 +207,6 @@ def finish(
         address=routes.address(inputs.config, name, workload=names.workload, namespace=namespace),
         google_refuses=pool.site is None and checks.is_gone(drafted.gpu),
     )
-
-
-def prepare(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:
-    """What must be in place on a pool, in the order in which it can be made."""
-    yield from _made(inputs, pool, modelfile.in_order(list(models), inputs.derived))
-    there = {canonical_model(name): name for name in models}
-    for alias, entry in sorted(inputs.config.aliases.items()):
-        for target in sorted(entry.targets):
-            if canonical_model(target) in there:
-                yield Prepared(name=alias, action="copy", source=there[canonical_model(target)])
-
-
-def elsewhere(inputs: Inputs, pool: str, models: Sequence[str]) -> Mapping[str, tuple[Prepared, ...]]:
-    """How each model that is not routed to the pool would be made on it."""
-    return {
-        name: tuple(_made(inputs, pool, modelfile.made_from(name, inputs.derived, inputs.known)))
-        for name in sorted(set(inputs.known) - set(models))
-    }
-
-
-def _made(inputs: Inputs, pool: str, models: Sequence[str]) -> Iterator[Prepared]:
-    """The steps for `models`, which stand in order.
-
-    A model whose context is not what the server would give it is made again under its own name with `num_ctx`.
-    """
-    config, derived, entry = inputs.config, inputs.derived, inputs.config.pools[pool]
-    server_context = placement.pool_context(inputs.catalogue, config, pool)
-    there = {canonical_model(name) for name in models}
-    for name in models:
-        made = derived.get(name)
-        declared = config.models[name]
-        if made is None:
-            yield _fetched(entry, declared, name)
-        elif not made.base_is_file and canonical_model(made.base) not in there:
-            # nobody asks for it by its name: it is there for what is made from it
-            there.add(canonical_model(made.base))
-            yield _fetched(entry, None, made.base)
-        context, facts = inputs.contexts[name], inputs.known[name].facts
-        differs = context != min(server_context, facts.max_context if facts else server_context)
-        option = f"PARAMETER num_ctx {context}\n" if differs else ""
-        if made is not None:
-            yield Prepared(name=name, action="create", source=made.text + option, digest=declared.digest)
-        elif option:
-            yield Prepared(name=name, action="create", source=f"FROM {name}\n{option}")
-
-
-def _fetched(pool: Pool, model: Model | None, name: str) -> Prepared:
-    digest = model.digest if model else None
-    source = sources.source(pool, model, name)
-    if source is None:
-        return Prepared(name=name, action="verify", digest=digest)
-    return Prepared(name=name, action="pull", source=source, digest=digest)
 
 
 def _gpu_proof(inputs: Inputs, drafted: Draft) -> Literal["none", "start", "always"]:
@@ -324,19 +259,3 @@ def _largest_context(inputs: Inputs, drafted: Draft) -> tuple[Resident, int] | N
         flash_attention=drafted.settings.flash_attention,
     )
     return largest, context
-
-
-def check(planned: Sequence[PoolPlan]) -> Iterator[Problem]:
-    """Model definitions beyond what a ConfigMap holds: Kubernetes would refuse it at apply."""
-    for pool in planned:
-        needed = sum(
-            len(one.source.encode(errors="replace")) + 2 * len(one.name) + BYTES_OF_A_DEFINITION
-            for one in pool.prepared
-        )
-        if pool.nodes is not None and needed > CONFIG_MAP_BYTES:
-            yield error(
-                place("pools", pool.name),
-                f"the definitions of its models need about {needed / CONFIG_MAP_BYTES:.1f} MiB in a ConfigMap, "
-                "which holds 1 MiB",
-                "shorten the Modelfiles, or divide the models over two pools",
-            )

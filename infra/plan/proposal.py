@@ -8,9 +8,9 @@ from infra.config import Model, place
 from infra.config.types import shown
 from infra.plan import cost, memory, nodes, placement, pools, sites
 from infra.plan.draft import Draft
+from infra.plan.inputs import Inputs
 from infra.plan.model import Outcome, Verdict
 from infra.plan.placement import Known, ServerSettings
-from infra.plan.pools import Inputs
 from infra.problem import Problem, error, has_errors
 
 MOST = 3

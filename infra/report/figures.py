@@ -172,6 +172,19 @@ def quotas(plan: FleetPlan) -> tuple[str, ...]:
     return tuple(f"{quota.name} {quota.needed} in {quota.where}" for quota in plan.quotas)
 
 
+def facts(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
+    """What stands below the tables, each text with its title; it is empty where there is nothing to say."""
+    return (
+        ("storage", storage(plan)),
+        ("scaling", scaling(plan)),
+        ("schedule", scheduled(plan)),
+        ("asleep", sleeping(plan)),
+        ("cluster", cluster(plan)),
+        ("GPU figures", gpus(plan)),
+        *scope(plan),
+    )
+
+
 def scope(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
     """Quotas, what the plan checked, did not check, and left out of the bill; nothing of it without pools."""
     lines = [("quota", quotas(plan))] if plan.quotas else []

@@ -27,7 +27,7 @@
  "wakeMinutes": {"minimum": 4, "maximum": 6}, "keda": {"version": "...", ...} or null}
 ```
 
-Names are the plan's own (infra/plan/model.py) in camelCase, with the unit behind them where the plan's name has none:
+Names are the plan's own (infra/plan/model) in camelCase, with the unit behind them where the plan's name has none:
 Bytes, Seconds, Tokens, Millicores, usdPerHour, usdPerMonth. `sizeBytes` is what `ollama ps` reports and `deviceBytes`
 what the device shows. Keys are sorted, pools, models and aliases stand in order of their names, dates are ISO. Names
 that the file chose (targets, labels, environment, API keys) are keys as they are written there.

@@ -100,14 +100,5 @@ def _problems(plan: FleetPlan, severity: Severity) -> str:
 
 
 def _scope(plan: FleetPlan) -> str:
-    facts = [
-        ("storage", figures.storage(plan)),
-        ("scaling", figures.scaling(plan)),
-        ("schedule", figures.scheduled(plan)),
-        ("asleep", figures.sleeping(plan)),
-        ("cluster", figures.cluster(plan)),
-        ("GPU figures", figures.gpus(plan)),
-        *figures.scope(plan),
-    ]
-    lines = [f"**{title}**: {escape(text)}" for title, text in facts if text]
+    lines = [f"**{title}**: {escape(text)}" for title, text in figures.facts(plan) if text]
     return "<br>\n".join(lines)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from infra.report.table import GAP, Column, Table, hang, laid_out
+from infra.report.table import GAP, Column, Table, cells, hang, laid_out
 from infra.visible import visible
 
 COLOURS = {"ready": "green", "partial": "yellow", "waking": "yellow", "empty": "", "down": "bold red"}
@@ -77,10 +77,10 @@ def _pools(status: Entry) -> Table:
         flight = "?" if pool["in_flight"] is None else str(pool["in_flight"])
         rows.append(
             (
-                *_cells(pool["name"]),
+                *cells(pool["name"]),
                 Text(visible(state), style=COLOURS.get(state, "")),
-                *_cells(flight, pool["requests"], pool["errors"]),
-                *_cells("; ".join(_replica(one) for one in pool["replicas"])),
+                *cells(flight, pool["requests"], pool["errors"]),
+                *cells("; ".join(_replica(one) for one in pool["replicas"])),
             )
         )
     return Table(columns=columns, rows=rows)
@@ -100,7 +100,7 @@ def _models(status: Entry) -> Table:
         Column(title="REMARK", flexible=True),
     )
     rows = [
-        _cells(
+        cells(
             model["name"],
             (", " if model["split"] else " > ").join(model["route"]),
             model["requests"],
@@ -158,7 +158,3 @@ def _cause(pool: Entry) -> str:
 def _note(style: str, place: str, message: str, width: int) -> Iterator[Text]:
     head = Text.assemble((visible(place), style), GAP)
     yield from hang(head, Text(visible(message)), width)
-
-
-def _cells(*cells: object) -> tuple[Text, ...]:
-    return tuple(Text(visible(str(cell))) for cell in cells)

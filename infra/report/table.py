@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
+from infra.visible import visible
+
 GAP = "  "
 NARROWEST = 12
 """Columns below which no wordy column is narrowed: the row overflows instead."""
@@ -33,6 +35,11 @@ class Table:
 
     columns: tuple[Column, ...]
     rows: Sequence[tuple[Text, ...]]
+
+
+def cells(*values: object) -> tuple[Text, ...]:
+    """A row of plain cells, without what a terminal would obey."""
+    return tuple(Text(visible(str(value))) for value in values)
 
 
 def hang(head: Text, body: Text, width: int) -> Iterator[Text]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from infra.plan.model import FleetPlan, PoolPlan, Verdict
 from infra.problem import Problem, Severity
 from infra.report import figures, hardware, remarks
-from infra.report.table import GAP, Column, Table, hang, laid_out
+from infra.report.table import GAP, Column, Table, cells, hang, laid_out
 from infra.visible import visible
 
 WIDTH_OF_A_PIPE = 120
@@ -91,10 +91,6 @@ def _lines(plan: FleetPlan, width: int) -> Iterator[Text]:
 # what stands in the tables
 
 
-def _cells(*cells: str) -> tuple[Text, ...]:
-    return tuple(Text(visible(cell)) for cell in cells)
-
-
 def _pools(plan: FleetPlan) -> Table:
     columns = (
         Column(title="POOL", flexible=True),
@@ -107,16 +103,16 @@ def _pools(plan: FleetPlan) -> Table:
     widest = max((len(figure) for figure, _ in usage), default=0)
     rows = [
         (
-            *_cells(pool.name, hardware.hardware(plan, pool), hardware.replicas(pool)),
+            *cells(pool.name, hardware.hardware(plan, pool), hardware.replicas(pool)),
             _memory(pool, f"{figure:<{widest}}  {percent:>5}"),
-            *_cells(hardware.price(plan, pool)),
+            *cells(hardware.price(plan, pool)),
         )
         for pool, (figure, percent) in zip(plan.pools, usage, strict=True)
     ]
     if plan.cost is not None:
         base, total = plan.cost.base, plan.cost.total
         if items := figures.base(plan):
-            rows.append(_cells("base", items, "", "", figures.monthly(plan, base)))
+            rows.append(cells("base", items, "", "", figures.monthly(plan, base)))
         hourly, sums = f"${figures.per_hour(total)} an hour", figures.monthly(plan, total)
         rows.append(tuple(Text(cell, style="bold") for cell in ("total", hourly, "", "", sums)))
     return Table(columns=columns, rows=rows)
@@ -137,7 +133,7 @@ def _models(plan: FleetPlan) -> Table:
         Column(title="REMARK", flexible=True),
     )
     rows = [
-        _cells(
+        cells(
             model.name,
             " > ".join(model.route),
             str(model.context),
@@ -147,7 +143,7 @@ def _models(plan: FleetPlan) -> Table:
         )
         for model in plan.models
     ]
-    rows += [_cells(alias.name, "", "", "", "", remarks.alias(alias.targets)) for alias in plan.aliases]
+    rows += [cells(alias.name, "", "", "", "", remarks.alias(alias.targets)) for alias in plan.aliases]
     return Table(columns=columns, rows=rows)
 
 
@@ -155,9 +151,9 @@ def _software(plan: FleetPlan) -> Table:
     columns = tuple(Column(title=title, flexible=True) for title in ("RUNTIME", "IMAGE", "DRIVER", "NODE DISK"))
     rows = [
         (
-            *_cells(" ".join(group.pools)),
+            *cells(" ".join(group.pools)),
             Text(visible(group.image), style="" if group.works else "red"),
-            *_cells(group.driver, group.disk),
+            *cells(group.driver, group.disk),
         )
         for group in hardware.software(plan)
     ]
@@ -165,15 +161,7 @@ def _software(plan: FleetPlan) -> Table:
 
 
 def _facts(plan: FleetPlan, width: int) -> Iterator[Text]:
-    facts = [
-        ("storage", figures.storage(plan)),
-        ("scaling", figures.scaling(plan)),
-        ("schedule", figures.scheduled(plan)),
-        ("asleep", figures.sleeping(plan)),
-        ("cluster", figures.cluster(plan)),
-        ("GPU figures", figures.gpus(plan)),
-        *figures.scope(plan),
-    ]
+    facts = [*figures.facts(plan)]
     if plan.models:
         facts.insert(0, ("memory", "NEEDS is what the device will show, SIZE what `ollama ps` will print"))
     indent = max(len(title) for title, _ in facts) + len(GAP)

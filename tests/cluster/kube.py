@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,7 +41,7 @@ class Kube:
     def ready(self) -> bool:
         """Whether the API server answers and its own start is complete."""
         try:
-            return self._session.get(f"{self._server}/readyz", timeout=2).status_code == requests.codes.ok
+            return self._session.get(f"{self._server}/readyz", timeout=2).status_code == HTTPStatus.OK
         except OSError:  # requests' own are among them, and a certificate that is not written yet
             return False
 
@@ -71,7 +72,7 @@ class Kube:
         try:
             self.get(manifest)
         except RefusedError as refused:
-            if refused.status == requests.codes.not_found:
+            if refused.status == HTTPStatus.NOT_FOUND:
                 return False
             raise
         return True
@@ -95,7 +96,7 @@ class Kube:
         try:
             self._send("DELETE", self.path(manifest), headers={"Content-Type": "application/json"}, data=body)
         except RefusedError as refused:
-            if refused.status != requests.codes.not_found:
+            if refused.status != HTTPStatus.NOT_FOUND:
                 raise
 
     def evict(self, pod: Manifest) -> bool:
@@ -106,9 +107,9 @@ class Kube:
         try:
             self._send("POST", path, headers={"Content-Type": "application/json"}, data=body)
         except RefusedError as refused:
-            if refused.status == requests.codes.too_many_requests and "disruption budget" in str(refused):
+            if refused.status == HTTPStatus.TOO_MANY_REQUESTS and "disruption budget" in str(refused):
                 return False
-            if refused.status != requests.codes.not_found:
+            if refused.status != HTTPStatus.NOT_FOUND:
                 raise
         return True
 
@@ -149,7 +150,7 @@ class Kube:
                 if "/" not in found["name"]:
                     self._resources[api, found["kind"]] = found
         if (api, kind) not in self._resources:
-            raise RefusedError(requests.codes.not_found, f"the server has no {kind} in {api}")
+            raise RefusedError(HTTPStatus.NOT_FOUND, f"the server has no {kind} in {api}")
         resource = self._resources[api, kind]
         place = f"/namespaces/{namespace}" if resource["namespaced"] and namespace else ""
         return f"{root}{place}/{resource['name']}"

@@ -138,7 +138,7 @@ class Door:
     def rule(self, rules: Mapping[str, Any], keys: Mapping[str, str]) -> None:
         """Other rules and keys, these in clear; without keys nobody needs one."""
         self.keys.publish({name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()})
-        named = {name: {} for name in keys}
+        named: dict[str, Any] = {name: {} for name in keys}
         self._map(**{"door.json": json.dumps({**OPEN, "auth": "keys" if keys else "none", "keys": named, **rules})})
 
     def _map(self, **files: str) -> None:

@@ -12,7 +12,7 @@ FOUND: dict[str, Any] = json.loads(table.FIGURES.read_text())
 
 
 def test_readme_docs_and_picture_show_the_figures_of_the_last_run() -> None:
-    """`make bench-door` renews them all, `.venv/bin/python bench/table.py` from the figures that are there."""
+    """`make bench-door` renews them all, `.venv/bin/python -m bench.table` from the figures that are there."""
     for page, text in table.pages(FOUND).items():
         assert page.read_text() == text, page.name
     assert table.origin(FOUND) in (table.ROOT / "README.md").read_text()

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from infra.problem import Problem, Severity
-from tests.unit.broken_files import CASES, DROP, SECRETS, Case
+from tests.unit.broken import CASES
+from tests.unit.broken.case import DROP, SECRETS, Case
 from tests.unit.conftest import GOOD, decide
 
 GOOD_PROBLEMS = frozenset(decide(GOOD).problems)

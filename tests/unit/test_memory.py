@@ -46,6 +46,13 @@ def test_the_formula_is_within_its_stated_error_of_a_measurement(row: memory_err
     assert abs(row.error) <= row.bound
 
 
+def test_the_table_of_measurements_says_what_was_left_out_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    memory_error.main()
+    said = capsys.readouterr().out
+    assert all(row.title in said for row in memory_error.rows())
+    assert all(f"  {title}: {reason}\n" in said for title, reason in memory_error.NOT_COMPARED)
+
+
 @given(shapes, contexts, parallels, st.integers(2, 5))
 @QUICK
 def test_a_full_cache_grows_linearly_with_context_and_with_parallel(

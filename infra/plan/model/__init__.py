@@ -15,7 +15,7 @@ from infra.plan.model.hardware import Asked, Cards, DriverPlan, HostNeeds, Nodes
 from infra.plan.model.memory import GpuMemory, Need, Resident, Verdict
 from infra.plan.model.money import CostLine, CostPlan, Money
 from infra.plan.model.operating import ChatPlan, DoorWithTls, GpuExporterPlan, LoadTestPlan, MonitoringPlan
-from infra.plan.model.pool import PREPARE_FOLDER, AliasPlan, ModelPlan, PoolNames, PoolPlan, Prepared
+from infra.plan.model.pool import AliasPlan, ModelPlan, PoolNames, PoolPlan, Prepared
 from infra.plan.model.scaling import KedaPlan, KeptPlan, ScalingPlan, SleepPlan, WindowPlan
 from infra.plan.model.sites import Machine, SiteCluster, SiteDriver, SitePlan, SiteServer
 from infra.problem import Problem
@@ -23,7 +23,6 @@ from infra.problem import Problem
 __all__ = [
     "CONFIG_MAP_BYTES",
     "OLLAMA_PORT",
-    "PREPARE_FOLDER",
     "AliasPlan",
     "Asked",
     "Cards",

@@ -10,9 +10,6 @@ from infra.plan.model.hardware import DriverPlan, HostNeeds, Nodes, Runtime, Sit
 from infra.plan.model.memory import GpuMemory, Resident
 from infra.plan.model.scaling import ScalingPlan
 
-PREPARE_FOLDER = "/etc/ollama-fleet/prepare"
-"""Where the shell that prepares models is mounted, and the CA of a proxy."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:

@@ -50,6 +50,7 @@ class SiteDriver:
     modules: str
     """The only flavour of kernel modules that knows the cards; empty: the container chooses."""
     nodes: tuple[str, ...]
+    asks: Asked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,130 @@
+"""Names that nobody can have."""
+
+from tests.unit.broken.case import Case
+
+CASES: tuple[Case, ...] = (
+    Case("a pool in capitals", {"pools/T4": {"gpu": "t4"}}, "fleet.pools.T4", "is not a pool name", "lower-case"),
+    Case(
+        "a pool with an underscore",
+        {"pools/t_4": {"gpu": "t4"}},
+        "fleet.pools.t_4",
+        "is not a pool name",
+        "letters, digits and -",
+    ),
+    Case(
+        "a pool that ends in a dash", {"pools/t4-": {"gpu": "t4"}}, "fleet.pools.t4-", "is not a pool name", "letters"
+    ),
+    Case(
+        "a pool that is a number",
+        {"pools/4": {"gpu": "t4"}},
+        "fleet.pools.4",
+        "is not a pool name",
+        "beginning with a letter",
+    ),
+    Case(
+        "a pool of 33 letters",
+        {"pools/" + "pool-" * 7 + "x": {"gpu": "t4"}},
+        "fleet.pools." + "pool-" * 7 + "x",
+        "out of bounds",
+        "at most 32",
+    ),
+    Case(
+        "a pool with a line break",
+        {"pools/t4\n": {"gpu": "t4"}},
+        'fleet.pools["..."]',
+        "is not a pool name",
+        "lower-case",
+    ),
+    Case(
+        "a model with a blank",
+        {"models/llama 3": ["t4"]},
+        'fleet.models["llama 3"]',
+        "is not a model name",
+        "ollama pull",
+    ),
+    Case(
+        "a model with a digest in its name",
+        {"models/llama3.1@sha256:ab": ["t4"]},
+        'fleet.models["llama3.1@sha256:ab"]',
+        "carries a digest",
+        "a key of its own",
+    ),
+    Case(
+        "a cloud model",
+        {"models/gpt-oss:120b-cloud": ["t4"]},
+        'fleet.models["gpt-oss:120b-cloud"]',
+        "runs in Ollama's cloud",
+        "pulled",
+    ),
+    Case(
+        "a model that ends in a colon",
+        {"models/llama3:": ["t4"]},
+        'fleet.models["llama3:"]',
+        "is not a model name",
+        "ollama pull",
+    ),
+    Case(
+        "a key for no model",
+        {"router": {"keys": {"search": {"models": []}}}},
+        "fleet.router.keys.search.models",
+        "all of them or none",
+        "leave models out",
+    ),
+    Case(
+        "an alias with a blank",
+        {"aliases/my bot": "llama3.1:8b"},
+        'fleet.aliases["my bot"]',
+        "is not a model name",
+        "ollama pull",
+    ),
+    Case(
+        "a namespace in capitals",
+        {"gke/namespace": "Ollama"},
+        "fleet.gke.namespace",
+        "is not a Kubernetes namespace",
+        "lower-case",
+    ),
+    Case(
+        "a label key in capitals",
+        {"gke/labels": {"Team": "ml"}},
+        "fleet.gke.labels.Team",
+        "is not a label",
+        "lower-case",
+    ),
+    Case(
+        "a label value with a blank",
+        {"gke/labels": {"team": "m l"}},
+        "fleet.gke.labels.team",
+        "is not a label value",
+        "at most 63",
+    ),
+    Case(
+        "a location that is none",
+        {"gke/location": "Iowa"},
+        "fleet.gke.location",
+        "not a Google Cloud zone or region",
+        "us-central1-c",
+    ),
+    Case(
+        "a zone that is a region",
+        {"pools/t4/zones": ["us-central1"]},
+        "fleet.pools.t4.zones[0]",
+        "not a Google Cloud zone",
+        "us-central1-c",
+    ),
+    Case("an API key in capitals", {"router/keys/Search": {}}, "fleet.router.keys.Search", "form", "lower-case"),
+    Case(
+        "a pool named like the door",
+        {"pools/router": {"gpu": "t4"}, "models/gemma3:4b": ["router"]},
+        "fleet.pools.router",
+        "that of the fleet's own object",
+        "name the pool differently",
+    ),
+    Case(
+        "a pool named like another's models",
+        {"pools/t4-models": {"gpu": "t4"}, "models/gemma3:4b": ["t4-models"]},
+        "fleet.pools.t4-models",
+        "its name ollama-t4-models is that of pool t4",
+        "differently",
+    ),
+)
