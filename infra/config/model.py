@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from infra.config.types import (
     AllowedModels,
     Cidr,
+    ContextName,
     Count,
     Devices,
     Digest,
@@ -26,6 +27,7 @@ from infra.config.types import (
     Duration,
     Environment,
     Flag,
+    HostName,
     ImageReference,
     InputValue,
     KeepAlive,
@@ -37,10 +39,12 @@ from infra.config.types import (
     ModelName,
     Namespace,
     NodeName,
+    Origin,
     PoolName,
     Quantity,
     RegistryName,
     ReplicasInput,
+    SecretName,
     SiteName,
     SystemName,
     Url,
@@ -48,6 +52,9 @@ from infra.config.types import (
     refuse,
     shown,
 )
+
+MOST_WINDOWS = 50
+"""Of a schedule: one for each day of a month leaves room."""
 
 
 class Section(BaseModel):
@@ -125,7 +132,8 @@ class ScheduleWindow(Section):
                 f"{shown(value)} is not a cron time",
                 "write five fields, for instance '0 8 * * 1-5' for 8:00 on workdays",
             )
-        return value
+        # KEDA makes the name of a metric of it
+        return " ".join(value.split())
 
 
 class Pool(Section):
@@ -197,6 +205,16 @@ class Pool(Section):
     """Where the nodes may be. Left out: the zones of the location that have the card."""
     env: Environment = {}
     """More of Ollama's settings; those that the plan decides are refused."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _can_be_reckoned_with(cls, value: tuple[ScheduleWindow, ...]) -> tuple[ScheduleWindow, ...]:
+        if len(value) > MOST_WINDOWS:
+            raise refuse(
+                f"a schedule of {len(value)} windows: each is held against each other",
+                f"write {MOST_WINDOWS} or fewer: `0 8 * * 1-5` is five of them",
+            )
+        return value
 
 
 class Model(Section):
@@ -283,7 +301,7 @@ class DockerSite(Section):
 class KubernetesSite(Section):
     """A Kubernetes cluster that is not the fleet's own."""
 
-    context: Annotated[str, Field(min_length=1)] | None = None
+    context: ContextName | None = None
     """The context of the kubeconfig that leads there."""
     apply: Literal["manual", "pulumi"] = "manual"
     """manual: `fleet manifests --site NAME` prints what kubectl applies; pulumi: the program applies it."""
@@ -382,15 +400,15 @@ class Router(Section):
         Annotated[ApiKey, BeforeValidator(_empty_is_default)],
     ] = {}
     """Names of keys, and what each may do. Left out: one, everyone, for everything."""
-    tls: str | None = None
+    tls: SecretName | None = None
     """The name of a kubernetes.io/tls Secret in the fleet's namespace."""
-    host: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
+    host: HostName | None = None
     """The name that the certificate is for, llm.example.org: chat and load test then believe no other."""
     client_options: Literal["refuse", "pass"] = "refuse"
     """refuse: num_ctx other than the plan's, num_gpu and main_gpu are 400; pass: memory is not guaranteed."""
     source_ranges: tuple[Cidr, ...] = ()
     """Who may come, as address ranges: 203.0.113.0/24."""
-    origins: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Web pages that may call from a browser: https://chat.example.org."""
     max_body: Quantity = 32 * 2**20
     """The largest request, such as 32Mi."""
@@ -423,7 +441,7 @@ class Chat(Section):
 
     disk: Quantity = 10 * 2**30
     """Of its volume, such as 10Gi."""
-    tls: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
+    tls: SecretName | None = None
     """The name of a kubernetes.io/tls Secret for its own name; left out, the router's."""
 
 

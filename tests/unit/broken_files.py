@@ -147,7 +147,74 @@ CASES: tuple[Case, ...] = (
         "unknown key in monitoring", {"monitoring": {"typ": "x"}}, "fleet.monitoring.typ", "unknown key", "known here"
     ),
     Case(
-        "a name that no Secret has", {"chat": {"tls": "Bad Name"}}, "fleet.chat.tls", "form", "kubernetes.io/tls Secret"
+        "a name that no Secret has",
+        {"chat": {"tls": "Bad Name"}},
+        "fleet.chat.tls",
+        "is not the name of a Secret",
+        "lower-case",
+    ),
+    Case(
+        "a certificate without a name, for a public door",
+        {"router": {"expose": "public", "tls": ""}},
+        "fleet.router.tls",
+        "'' is not the name of a Secret",
+        "lower-case",
+    ),
+    *(
+        Case(
+            f"a page that no browser has: {origin!r}",
+            {"router": {"origins": [origin]}},
+            "fleet.router.origins[0]",
+            "is not the origin of a web page",
+            "https://chat.example.org",
+        )
+        for origin in ("chat", "https://chat.example.org/", "HTTPS://chat.example.org", "app://x", "https://*.org", "")
+    ),
+    *(
+        Case(
+            f"a value that no program can be given: {title}",
+            {"pools/t4/env": {"OLLAMA_DEBUG": value}},
+            "fleet.pools.t4.env",
+            "the value of OLLAMA_DEBUG is none that a program can be given",
+            "NUL",
+        )
+        for title, value in (("NUL", "1\0"), ("half a character", "\ud800"), ("a megabyte", "a b " * 2**18))
+    ),
+    Case(
+        "a schedule of a thousand windows",
+        {"pools/t4/schedule": [{"from": "0 8 * * *", "to": "0 9 * * *"}] * 1000},
+        "fleet.pools.t4.schedule",
+        "a schedule of 1000 windows",
+        "50 or fewer",
+    ),
+    Case(
+        "an image with a letter of another alphabet",
+        {"pools/t4/image": "ollama/oll\u0430ma:0.32.15"},
+        "fleet.pools.t4.image",
+        "is not a container image",
+        "repository:tag",
+    ),
+    Case(
+        "a version of five thousand digits",
+        {"pools/t4/image": f"ollama/ollama:0.0.{'9' * 5000}"},
+        "fleet.pools.t4.image",
+        "out of bounds",
+        "at most 512",
+    ),
+    Case(
+        "a driver in digits of another alphabet",
+        {"pools/t4/driver": "R\u0665\u0668\u0660"},
+        "fleet.pools.t4.driver",
+        "is not a driver",
+        "R580",
+    ),
+    Case(
+        "a context that ends its line",
+        {"sites/rig": {"kubernetes": {"context": "a\nkind: Evil"}, "url": "https://rig.example.org"}},
+        "fleet.sites.rig.kubernetes.context",
+        "is not",
+        "get-contexts",
+        alone=False,
     ),
     Case(
         "extends inside a pool", {"pools/t4/extends": "x.yaml"}, "fleet.pools.t4.extends", "unknown key", "known here"
@@ -1986,6 +2053,16 @@ CASES: tuple[Case, ...] = (
         "fleet.router.host",
         "https://llm.example.org",
         "",
+    ),
+    *(
+        Case(
+            f"a name that no certificate has: {name}",
+            {"router": {"tls": "door", "host": name}},
+            "fleet.router.host",
+            "is not the name of a host",
+            "not an address",
+        )
+        for name in ("10.0.0.1", "llm..example.org", "llm-.example.org", "*.example.org", "")
     ),
     Case(
         "a door that anybody may enter",
