@@ -5,6 +5,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,23 @@ def read(folder: Path) -> Lock:
         raise UnreadableError(error(NAME, "it is not TOML, which `fleet pin` writes", REMEDY)) from None
 
 
-def lay_over(folder: Path, entries: Mapping[str, Locked]) -> None:
-    """Writes entries into the file; what somebody else wrote there since it was read last is kept."""
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Whoever else reads and writes a file of this folder meanwhile waits; the kernel lets go when its holder ends."""
     import fcntl
 
-    one_at_a_time = os.open(folder, os.O_RDONLY)
+    held = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-        write(folder, Lock(models={**read(folder).models, **entries}))
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
     finally:
-        os.close(one_at_a_time)
+        os.close(held)
+
+
+def lay_over(folder: Path, entries: Mapping[str, Locked]) -> None:
+    """Writes entries into the file; what somebody else wrote there since it was read last is kept."""
+    with one_at_a_time(folder):
+        write(folder, Lock(models={**read(folder).models, **entries}))
 
 
 def write(folder: Path, lock: Lock) -> None:

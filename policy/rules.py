@@ -33,7 +33,7 @@ DRIVER = re.compile(r"nvidia-(driver|dcgm)-[a-z0-9-]+|nvidia-device-plugin")
 DRIVER_NAMESPACE = re.compile(r"[a-z0-9-]+-drivers")
 PRODUCTION = re.compile(r"(.*[-_.])?(prod(uction)?|prd)\d*([-_.].*)?", re.IGNORECASE)
 SECRET_KEY = re.compile(
-    r"(?i:(^|[-_.])(password|passwd|secret|api[-_]?key|private[-_]?key|token|credential)s?$)"
+    r"(?i:(^|[-_.])(password|passwd|secret|(api|private|secret|access)[-_]?key|token|credential)s?$)"
     r"|[a-z0-9](Password|Passwd|Secret|ApiKey|PrivateKey|Token|Credential)s?$"
 )
 SECRET_VALUE = re.compile(
@@ -45,6 +45,9 @@ SECRET_VALUE = re.compile(
     r"|(?m:^(export )?[A-Z0-9_]*(PASSWORD|PASSWD|SECRET|API_KEY|TOKEN)=['\"]?[^\s'\"$<{]{6,})"
     r"|\"private_key\"\s*:\s*\""
 )
+
+SECRET_LITERAL = re.compile(r"(?![/.$<{]|[0-9.]+$)[^\s$<{]{6,}")
+"""What a variable with the name of a secret may not hold: no number, no path of a file, no reference."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +243,22 @@ def secret_in_a_config_map(resource: Resource) -> Iterator[str]:
                 yield f"{part}.{key} looks like a secret; put it into a Secret, fed from a Pulumi secret"
 
 
+def secret_in_an_environment(resource: Resource) -> Iterator[str]:
+    """Whoever may look at a pod reads its environment, and so does whoever reads the state."""
+    for container in resource.containers:
+        for one in items(container.get("env")):
+            name, value = one.get("name"), one.get("value")
+            # the value itself is never repeated
+            if not isinstance(name, str) or not isinstance(value, str):
+                continue
+            named = SECRET_KEY.search(name) and SECRET_LITERAL.fullmatch(value)
+            if named or SECRET_VALUE.search(value):
+                yield (
+                    f"{name} of the container {container.get('name')} looks like a secret; put it into a Secret, fed "
+                    "from a Pulumi secret, and name that at valueFrom.secretKeyRef"
+                )
+
+
 def _decoded(value: str) -> str:
     try:
         return base64.b64decode(value).decode("utf-8", "replace")
@@ -262,5 +281,6 @@ RULES: dict[str, Rule] = {
     "ollama-past-the-router": ollama_past_the_router,
     "privileged-pod": privileged_pod,
     "secret-in-a-config-map": secret_in_a_config_map,
+    "secret-in-an-environment": secret_in_an_environment,
     "unprotected-production-cluster": unprotected_production_cluster,
 }

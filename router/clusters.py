@@ -34,6 +34,9 @@ HOME_PING = {"interval": "5s", "timeout": "10s"}
 for minutes, and for an error."""
 HOME_KEEPALIVE = {"keepalive_time": 10, "keepalive_interval": 5, "keepalive_probes": 3}
 """The kernel's, in seconds: for those that do not, it finds a machine that has gone while an answer is awaited."""
+HOME_UNHEARD = {"level": 6, "name": 18, "int_value": 25_000, "state": "STATE_PREBIND"}
+"""Linux's TCP_USER_TIMEOUT, in milliseconds: the kernel asks nobody whether he is alive while he has not confirmed what
+was sent. A request that goes out on a line that is dead already would be sent again for a quarter of an hour."""
 
 FAILED_CONNECTIONS_UNTIL_OUT = 2
 OUT_FOR = "5s"
@@ -137,6 +140,7 @@ def _pool(cluster_name: str, name: str, pool: Pool, certificates: str, site: Sit
     if pool.token is not None:
         cluster["connect_timeout"] = HOME_TIMEOUT
         cluster["upstream_connection_options"] = {"tcp_keepalive": HOME_KEEPALIVE}
+        cluster["upstream_bind_config"] = {"socket_options": [HOME_UNHEARD]}
     if pool.tls:
         cluster["transport_socket"] = _tls(
             {"inline_string": site.authority} if site.authority else {"filename": certificates}

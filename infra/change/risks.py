@@ -73,7 +73,8 @@ def _drivers(pools: tuple[PoolChange, ...]) -> Iterator[Problem]:
 
 
 def _volumes(before: FleetPlan, after: FleetPlan) -> Iterator[Problem]:
-    """What Kubernetes refuses of a claim: a smaller size, and any other while no pod has bound it."""
+    """What Kubernetes refuses of a claim: a smaller size, any other while no pod has bound it, and a larger one where
+    the StorageClass allows none, as local-path of k3s (rancher/local-path-provisioner#190, 2026-11-22)."""
     old = {pool.name: pool for pool in before.pools if pool.volume}
     for pool in after.pools:
         was = old.get(pool.name)
@@ -90,6 +91,15 @@ def _volumes(before: FleetPlan, after: FleetPlan) -> Iterator[Problem]:
         elif was.sleeps:
             message = f"{sizes}: Kubernetes refuses that, and `up` fails there, until a first pod has run on it"
             remedy = f"wake the pool once before, or {anew}: nothing is on it yet"
+        elif was.site is not None:
+            message = (
+                f"{sizes}: Kubernetes refuses that, and applying it fails there, unless the StorageClass allows it; "
+                "local-path of k3s does not"
+            )
+            remedy = (
+                "there, where volumes have no bound: kubectl patch storageclass local-path -p "
+                f"'{{\"allowVolumeExpansion\": true}}'; elsewhere {anew}: its models are fetched anew"
+            )
         else:
             continue
         yield warning(f"fleet.pools.{pool.name}.storage", message, remedy)

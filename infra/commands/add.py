@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         return common.say_errors(parsed.problems)
     name, pools = arguments.model, frozenset(config.pools)
     if canonical_model(name) in {canonical_model(one) for one in [*config.models, *config.aliases]}:
-        common.say(error("MODEL", f"{name} is in the file already", "edit its list of pools there"))
+        common.say(_there(name))
         return common.ERRORS
     pool = arguments.pool or (next(iter(pools)) if len(pools) == 1 else None)
     if pool in pools:
@@ -52,6 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
         else _proposal(stack, config, name)
     )
     return common.ERRORS
+
+
+def _there(name: str) -> Problem:
+    return error("MODEL", f"{name} is in the file already", "edit its list of pools there")
 
 
 def _proposal(stack: stacks.Stack, config: FleetConfig, name: str) -> Problem:
@@ -93,8 +97,9 @@ def _add(stack: stacks.Stack, config: FleetConfig, name: str, pool: str) -> int:
         return common.ERRORS
     folder = stack.path.parent
     lockfile.lay_over(folder, {name: entry})
-    # read again: the registry took its time, and somebody may have edited the file meanwhile
-    lockfile.replace(stack.path, _with_line(stack, name, pool))
+    with lockfile.one_at_a_time(folder):
+        # read again: the registry took its time, and somebody may have edited the file meanwhile
+        lockfile.replace(stack.path, _with_line(stack, name, pool))
     sys.stdout.write(
         f"{name}  {entry.size_gb:.1f} GB  {entry.quantization}  context {entry.max_context}  {found.digest[:12]}\n"
         f"written: {stack.path.name}, {lockfile.NAME}; next: fleet plan --stack {stack.name}\n"
@@ -109,7 +114,7 @@ def _with_line(stack: stacks.Stack, name: str, pool: str) -> str:
 def with_model(text: str, name: str, pool: str) -> str:
     """The stack file with one more line, before the first model; not a byte of the rest changes.
 
-    Raises UnreadableError for a file that has no block of models.
+    Raises UnreadableError for a file that has no block of models, or has this one.
     """
     from ruamel.yaml import YAML
 
@@ -123,6 +128,8 @@ def with_model(text: str, name: str, pool: str) -> str:
                 f"write models: and below it {name}: [{pool}]",
             )
         )
+    if canonical_model(name) in {canonical_model(str(one)) for one in models}:
+        raise stacks.UnreadableError(_there(name))
     line, column = models.lc.key(next(iter(models)))
     lines = text.splitlines(keepends=True)
     lines.insert(line, f"{' ' * column}{name}: [{pool}]\n")

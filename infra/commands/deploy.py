@@ -64,6 +64,8 @@ def run(operation: str, arguments: argparse.Namespace) -> int:
     status = subprocess.run(command, env=environment, cwd=folder, check=False).returncode
     if operation == "destroy" and status == 0:
         sys.stdout.write(_what_remains(plan))
+    if operation in ("up", "destroy") and status != 0 and (names := _applied(plan)):
+        sys.stderr.write(_unreachable(names, operation))
     return status
 
 
@@ -145,12 +147,29 @@ def _what_remains(plan: FleetPlan) -> str:
 
 def _forgotten(plan: FleetPlan) -> str:
     """With a cluster of its own the state lets go of what does not answer, at a site too."""
-    names = [site.name for site in plan.sites if site.cluster is not None and site.cluster.applied]
+    names = _applied(plan)
     if not names or plan.cluster is None or plan.cluster.existing:
         return ""
     return (
         f"A site that did not answer keeps its objects, and nobody knows of them any more ({', '.join(names)}): "
         "the first lines of `fleet manifests --site NAME` say how to take them away.\n"
+    )
+
+
+def _applied(plan: FleetPlan) -> list[str]:
+    """The sites that `up` applies to."""
+    return [site.name for site in plan.sites if site.cluster is not None and site.cluster.applied]
+
+
+def _unreachable(names: list[str], operation: str) -> str:
+    """What mends the one failure that lies at no line of the file: Pulumi knows the cause, and not what to do."""
+    wait = {
+        "up": "what is there already waits for it; what is new or goes needs it back, or `apply: manual` until then",
+        "destroy": "its objects stay in the state until it is back; PULUMI_K8S_DELETE_UNREACHABLE=true forgets them",
+    }
+    return (
+        f"Where Pulumi says `cluster is unreachable` of something at a site ({', '.join(names)}): the site is off, or "
+        f"its context or kubeconfig leads nowhere (kubectl --context CONTEXT get nodes tells); {wait[operation]}.\n"
     )
 
 

@@ -82,7 +82,7 @@ def site_commands(site: SitePlan, cluster: SiteCluster) -> Iterator[str]:
     """What to type before and after applying a site's objects, and to take them away; labels of others stay."""
     from infra.compose.text import certificate
 
-    kubectl = f"kubectl --context {cluster.context}" if cluster.context else "kubectl"
+    kubectl = f"kubectl --context {shlex.quote(cluster.context)}" if cluster.context else "kubectl"
     inside = f"{kubectl} -n {cluster.namespace}"
     yield f"fleet manifests --site {site.name} | {kubectl} apply --server-side --field-manager=ollama-fleet -f -"
     door = cluster.door

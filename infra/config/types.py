@@ -37,6 +37,9 @@ UNITS = {
 }  # fmt: skip
 DEVICE = r"\d{1,2}|GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 MOST_DEVICES = 64
+DRIVER = r"R\d{3}|\d{3}\.\d{1,4}(\.\d{1,4})?|gke|host|container"
+LONGEST_VALUE = 32 * 2**10
+"""Letters of an environment variable: far above any setting, far below what one object of Kubernetes holds."""
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LARGEST_SIZE = 2**60
 LONGEST = 366 * 86400
@@ -143,7 +146,7 @@ def _replicas(value: Any) -> Any:
 def _driver(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = f"R{value}"
-    if isinstance(value, str) and re.fullmatch(r"R\d{3}|\d{3}\.\d+(\.\d+)?|gke|host|container", value):
+    if isinstance(value, str) and re.fullmatch(DRIVER, value, re.ASCII):
         return value
     raise refuse(
         f"{shown(value)} is not a driver",
@@ -251,6 +254,11 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
                 f"{shown(name)} looks like a secret, and this object is not one",
                 "keep secrets out of ollama-fleet:fleet; set them with `pulumi config set --secret`",
             )
+        if len(text) > LONGEST_VALUE or not _can_be_passed_on(text):
+            raise refuse(
+                f"the value of {name} is none that a program can be given",
+                f"write text of at most {LONGEST_VALUE:,} letters, without the character NUL",
+            )
         if looks_secret(text):
             raise refuse(
                 f"the value of {name} looks like a secret, and this object is not one",
@@ -259,8 +267,15 @@ def _environment(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def _can_be_passed_on(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def _sentence_with_pattern(pattern: str, what: str, remedy: str) -> AfterValidator:
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
@@ -319,6 +334,43 @@ NodeName = Annotated[
     ),
 ]
 """It stands in commands to paste and in comments."""
+Origin = Annotated[
+    str,
+    Field(max_length=300),
+    _sentence_with_pattern(
+        r"^(\*|https?://([a-z0-9]([-a-z0-9.]*[a-z0-9])?|\[[0-9a-f:]+\])(:\d{1,5})?"
+        r"|(chrome|safari|moz|ms-browser)-extension://[A-Za-z0-9-]+)$",
+        "the origin of a web page",
+        "write scheme, host and port as browsers do, in lower case and without a path: https://chat.example.org",
+    ),
+]
+"""Exactly what a browser sends; of another scheme, or of none, Ollama refuses to start."""
+ContextName = Annotated[
+    str,
+    Field(max_length=300),
+    _sentence_with_pattern(
+        r"^[!-~]+( [!-~]+)*$", "the name of a context", "write it as `kubectl config get-contexts` lists it"
+    ),
+]
+"""It stands in commands to paste and in comments."""
+HostName = Annotated[
+    str,
+    Field(max_length=253),
+    _sentence_with_pattern(
+        r"^(?!\d+(\.\d+){3}$)[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$",
+        "the name of a host",
+        "write the name that the certificate is for, such as llm.example.org: not an address, and no *",
+    ),
+]
+SecretName = Annotated[
+    str,
+    Field(max_length=253),
+    _sentence_with_pattern(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "the name of a Secret",
+        "write its name in the fleet's namespace: lower-case letters, digits, - and .",
+    ),
+]
 SystemName = Annotated[
     str,
     Field(max_length=32),
@@ -352,6 +404,7 @@ MachineType = Annotated[
 ]
 ImageReference = Annotated[
     str,
+    Field(max_length=512),
     _sentence_with_pattern(
         r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$",
         "a container image",

@@ -38,7 +38,8 @@ class Cron:
     months: frozenset[int]
     weekdays: frozenset[int]
     any_day: bool
-    """Whether one of the two fields for days is `*`; else a day need fit only one of them."""
+    """Whether one of the two fields for days leaves it open; else a day need fit only one of them. `*/2` leaves nothing
+    open: `0 8 */2 * 1-5` is workdays and every other day."""
 
     def on(self, day: date) -> bool:
         """Whether anything happens on that day."""
@@ -52,7 +53,7 @@ def parse(text: str) -> Cron:
     if len(words) != len(FIELDS):
         raise CronError("it has not five fields")
     minutes, hours, days, months, weekdays = (_field(word, *field) for word, field in zip(words, FIELDS, strict=True))
-    any_day = any(word.startswith(("*", "?")) for word in (words[2], words[4]))
+    any_day = any(map(_open, (words[2], words[4])))
     return Cron(minutes=minutes, hours=hours, days=days, months=months, weekdays=weekdays, any_day=any_day)
 
 
@@ -72,6 +73,11 @@ def _field(word: str, name: str, least: int, most: int, names: dict[str, int]) -
             raise CronError(f"its {name} is not within {least} to {most}")
         found.update(range(first, last + 1, step))
     return frozenset(found)
+
+
+def _open(word: str) -> bool:
+    found = (ITEM.fullmatch(item) for item in word.split(","))
+    return any(match is not None and match["any"] and int(match["step"] or 1) == 1 for match in found)
 
 
 def _number(word: str, name: str, names: dict[str, int]) -> int:
@@ -120,9 +126,11 @@ def _day(moments: Sequence[tuple[int, bool]], holds: bool) -> tuple[Day, bool]: 
 
 def shifted(days: Sequence[Day], minutes: Sequence[int]) -> list[Day]:
     """The same minutes earlier, each day by its own number, of a day at most: local days by the clock of UTC."""
+    # equal days are one number: there are few of them in thirty years, and each has 200 bytes
+    once: dict[Day, Day] = {}
     found = [0] * len(days)
     for index, (day, earlier) in enumerate(zip(days, minutes, strict=True)):
         moved = day << (MINUTES_OF_A_DAY - earlier)
         for beside in (-1, 0, 1):
             found[(index + beside) % len(days)] |= moved >> (MINUTES_OF_A_DAY * (1 + beside)) & WHOLE_DAY
-    return found
+    return [once.setdefault(day, day) for day in found]

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from infra.config import Pool, place
 from infra.config.model import ScheduleWindow
+from infra.config.model.scaling import MOST_WINDOWS
 from infra.config.types import shown
 from infra.plan import cron
 from infra.plan.cron import Cron, CronError, Day
@@ -19,6 +20,8 @@ from infra.plan.model import KeptPlan, Nodes, PoolPlan
 from infra.problem import Problem, error, warning
 
 TIMEZONE = re.compile(r"UTC|GMT|[A-Z][A-Za-z]+(/[A-Z][A-Za-z0-9_+-]+){1,2}", re.ASCII)
+IN_A_WORD = re.compile(r"[A-Z][A-Za-z0-9+-]{1,30}", re.ASCII)
+"""CET, Japan, EST5EDT: names of the database too, and few of them."""
 YEARS = range(2029, 2057)
 """28 of them: each date falls on each weekday equally often, so that no single year decides about the money."""
 
@@ -113,7 +116,7 @@ def _begins_in_vain(window: ScheduleWindow, start: Cron) -> bool:
 
 def _zone_of(here: str, name: str) -> Iterator[Problem]:
     remedy = "write one such as UTC or Europe/Berlin"
-    if not TIMEZONE.fullmatch(name):
+    if not TIMEZONE.fullmatch(name) and not (IN_A_WORD.fullmatch(name) and _zone(name) is not None):
         yield error(here, f"{shown(name)} is no time zone", remedy)
     elif _zone(name) is None:
         near = get_close_matches(name, available_timezones(), n=1)
@@ -149,7 +152,7 @@ def _held(window: ScheduleWindow, *, by_utc: bool) -> Sequence[Day]:
     return _minutes(window.start, window.end, window.timezone if by_utc else "UTC")
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=2 * MOST_WINDOWS)
 def _minutes(start: str, end: str, zone: str) -> tuple[Day, ...]:
     days = cron.held(_read(start), _read(end), _calendar())
     return tuple(days if zone == "UTC" else cron.shifted(days, _ahead(zone)))

@@ -64,7 +64,8 @@ free_space() { df -Pk "$store" 2>/dev/null | awk 'NR == 2 { print $4 }'; }
 # One writer at a time: pods of one node may share a store, and Ollama knows no lock between processes. The kernel lets
 # go of this one when its holder ends, however it ends.
 try_lock() {
-    mkdir -p "$notes" 2>/dev/null && { exec 9>"$notes/lock"; } 2>/dev/null || return 0 # full or read-only: said where it matters
+    # `command`, or a shell whose exec fails ends there and then; full or read-only is said where it matters
+    mkdir -p "$notes" 2>/dev/null && { command exec 9>"$notes/lock"; } 2>/dev/null || return 0
     command -v flock >/dev/null || return 0
     flock -n 9
 }

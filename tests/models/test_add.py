@@ -5,6 +5,7 @@ import socket
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from infra import lockfile
 from infra import registry as registries
 from infra.__main__ import main
+from infra.commands import add
 from infra.commands.common import plan_of
 from infra.stack import read
 from tests.models import tiny as shape
@@ -245,6 +247,33 @@ def test_pins_and_models_that_several_write_at_once_are_all_kept(
         list(threads.map(lambda number: lockfile.lay_over(folder, {f"m{number}": entry}), range(64)))
     assert len(lockfile.read(folder).models) == 65
     assert sorted(one.name for one in folder.iterdir()) == ["Pulumi.dev.yaml", "fleet.lock.toml"]
+
+
+def test_models_that_several_add_at_once_are_all_in_the_file_and_one_that_two_add_stands_there_once(
+    folder: Path,
+    registry: Registry,
+    weights: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = ["tiny", *(f"me/other:q{number}" for number in range(6))]
+    for name in [TINY, *names[1:]]:
+        registry.publish(name, weights)
+    with_model, together = add.with_model, threading.Barrier(2)
+
+    def slowly(*arguments: str) -> str:
+        with suppress(threading.BrokenBarrierError):
+            # whoever is alone here goes on by itself
+            together.wait(0.2)
+        return with_model(*arguments)
+
+    monkeypatch.setattr(add, "with_model", slowly)
+    with ThreadPoolExecutor(len(names)) as threads:
+        ended = list(threads.map(lambda name: fleet(folder, "add", name, "--pool", "t4"), [*names, "tiny"]))
+    assert sorted(map(bool, ended)) == [*[False] * len(names), True]
+    assert "is in the file already" in capsys.readouterr().err
+    written = read(folder, "dev").fleet["models"]
+    assert set(names) <= set(written)
 
 
 def test_what_somebody_edits_while_the_registry_answers_is_kept(

@@ -88,6 +88,15 @@ def test_a_termination_log_that_cannot_be_written_changes_no_exit_code(stand_in:
     assert "cannot write /nowhere/log" in run.output
 
 
+def test_a_lock_that_cannot_be_opened_does_not_end_the_script_without_a_word(stand_in: Pod) -> None:
+    """As on a store that has become read-only: dash ends where its own exec fails."""
+    (stand_in.store / "ollama-fleet" / "lock").mkdir(parents=True)
+    stand_in.mount(Prepared(name="m", action="pull", source="m"))
+    run = stand_in.init(SAYS="pull model manifest: file does not exist")
+    assert run.code == 14, run.output
+    assert "does not know m" in run.message
+
+
 @pytest.mark.parametrize("arguments", [(), ("inti",), ("drain",), ("drain", "soon")])
 def test_wrong_arguments_are_answered_with_the_usage(arguments: tuple[str, ...]) -> None:
     command = ["sh", SHELL / "prepare.sh", *arguments]

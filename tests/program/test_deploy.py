@@ -291,6 +291,25 @@ def test_the_exit_status_is_pulumis_own(command: str, ready: Machine, capsys: py
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(("operation", "remedy"), [("up", "apply: manual"), ("destroy", "DELETE_UNREACHABLE=true")])
+def test_a_failure_that_may_be_a_site_that_is_off_is_told_with_what_mends_it(
+    operation: str, remedy: str, ready: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ready.stack(RACK)
+    ready.monkeypatch.setattr(preflight, "allows", lambda _plan: True)
+    assert ready.fleet(operation) == 0
+    assert "unreachable" not in capsys.readouterr().err
+    ready.fails(operation)
+    assert ready.fleet(operation) == 255
+    said = capsys.readouterr().err
+    assert "at a site (rack): the site is off, or its context or kubeconfig leads nowhere" in said
+    assert remedy in said
+    # without such a site it is something else
+    ready.stack(FLEET)
+    assert ready.fleet(operation) == 255
+    assert "unreachable" not in capsys.readouterr().err
+
+
 def test_destroy_ends_with_what_still_costs(ready: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert ready.fleet("destroy --yes") == 0
     said = capsys.readouterr().out

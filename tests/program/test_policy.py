@@ -57,6 +57,10 @@ def config_map(**data: str) -> tuple[str, Any]:
     return "kubernetes:core/v1:ConfigMap", {"metadata": {"name": "x"}, "data": data}
 
 
+def environment(kind: str = "containers", **values: Any) -> tuple[str, Any]:
+    return pod(**{kind: [{"name": "main", "env": [{"name": name, "value": value} for name, value in values.items()]}]})
+
+
 def cluster(*, protected: bool, **labels: str) -> tuple[str, Any]:
     return "gcp:container/cluster:Cluster", {"deletionProtection": protected, "resourceLabels": labels}
 
@@ -123,6 +127,11 @@ FAILS: list[tuple[str, tuple[str, Any], str]] = [
     ("secret-in-a-config-map", config_map(a="xoxb-" + 30 * "1"), "dev"),
     ("secret-in-a-config-map", config_map(a=f"eyJ{20 * 'a'}.eyJ{20 * 'a'}.{30 * 'a'}"), "dev"),
     ("secret-in-a-config-map", (CONFIG_MAP, {"binaryData": {"id": base64.b64encode(KEY).decode()}}), "dev"),
+    ("secret-in-an-environment", environment(DB_PASSWORD="abc-and-more"), "dev"),
+    ("secret-in-an-environment", environment("initContainers", OPENAI_API_KEY="abc-and-more"), "dev"),
+    ("secret-in-an-environment", environment(AWS_SECRET_ACCESS_KEY="abc/and+more"), "dev"),
+    ("secret-in-an-environment", environment(DATABASE_URL="postgres://user:abc@db/x"), "dev"),
+    ("secret-in-an-environment", environment(SETTINGS="hf_" + 34 * "a"), "dev"),
     ("unprotected-production-cluster", (CLUSTER, {"deletionProtection": "false", "name": "main-prod"}), "dev"),
     ("unprotected-production-cluster", cluster(protected=False), "prod1"),
     ("unprotected-production-cluster", cluster(protected=False), "prod"),
@@ -149,6 +158,10 @@ PASSES: list[tuple[str, tuple[str, Any], str]] = [
     ("privileged-pod", pod(containers=[{"name": "a", "securityContext": {"capabilities": {"add": ["CHOWN"]}}}]), "dev"),
     ("secret-in-a-config-map", config_map(token=""), "dev"),
     ("secret-in-a-config-map", config_map(env="API_KEY=$(API_KEY)\nTOKEN=${TOKEN}", url="https://user@host/x"), "dev"),
+    ("secret-in-an-environment", environment(MAX_TOKENS="4096000", TOKEN="", LOG_LEVEL="debug", A=None), "dev"),
+    ("secret-in-an-environment", environment(API_TOKEN="$(TOKEN)", DB_PASSWORD_FILE="/run/secrets/password"), "dev"),
+    ("secret-in-an-environment", environment(DB_PASSWORD="/run/secrets/password", API_KEY="${API_KEY}"), "dev"),
+    ("secret-in-an-environment", pod(containers=[{"name": "a", "env": [{"name": "TOKEN", "valueFrom": {}}]}]), "dev"),
     ("unprotected-production-cluster", cluster(protected=True), "prod"),
     ("unprotected-production-cluster", cluster(protected=False), "dev"),
     ("unprotected-production-cluster", cluster(protected=False), "reproduction"),

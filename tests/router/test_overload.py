@@ -7,7 +7,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,9 @@ MEMORY = 384 * 2**20
 PATIENCE = 30
 HALF_SENT, CUT_OFF = b"half sent", b"cut off"
 PIECE = 65536
+FRAME = 16384
+"""The largest that every server of HTTP/2 takes."""
+DATA, HEADERS, SETTINGS, END_HEADERS = 0, 1, 4, 4
 VALUES = 1_500_000
 
 
@@ -106,6 +109,44 @@ def test_while_large_bodies_come_small_requests_go_on_and_who_waits_is_answered(
     assert b"retry-after: 10" in head
     assert "no memory for this request" in json.loads(body)["error"]["message"]
     assert most_memory(door) < MEMORY
+
+
+def frame(kind: int, stream: int, content: bytes = b"", *, flags: int = 0) -> bytes:
+    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return len(content).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + content
+
+
+def unfinished(connection: socket.socket, streams: int, size: int) -> None:
+    """That many requests at a time on one connection of HTTP/2, each with a body that lacks its end. As many bytes in
+    all as whoever begins may send unasked."""
+    names = {":method": "POST", ":path": "/api/chat", ":scheme": "http", ":authority": "door"}
+    # neither compressed nor remembered: each as its length and itself
+    fields = b"".join(
+        b"\0" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
+        for name, value in names.items()
+    )
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(SETTINGS, 0))
+    odd = range(1, 2 * streams, 2)
+    connection.sendall(b"".join(frame(HEADERS, stream, fields, flags=END_HEADERS) for stream in odd))
+    piece = b"x" * FRAME
+    for _ in range(size // FRAME):
+        for stream in odd:
+            connection.sendall(frame(DATA, stream, piece))
+
+
+def test_very_many_bodies_over_http_2_that_are_not_large_do_not_fill_the_memory_either(
+    open_door: OpenDoor, ollama: Callable[..., FakeOllama]
+) -> None:
+    """Those of more than 32 KiB are given up, and at the last whole connections."""
+    door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = "{ollama("t4").address}"\n', memory=MEMORY)
+    with ExitStack() as stack:
+        for _ in range(34):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", door.port), PATIENCE))
+            with suppress(OSError):
+                unfinished(connection, 150, 7 * FRAME)
+    assert door.envoy.poll() is None
+    assert most_memory(door) < MEMORY
+    wait_until(lambda: door.chat("m").status == 200, PATIENCE)
 
 
 @pytest.mark.parametrize(

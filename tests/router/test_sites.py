@@ -1,7 +1,13 @@
 """What the door sends to a site, and whom it believes there."""
 
+import ctypes
+import errno
 import json
+import os
+import socket
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +22,8 @@ from tests.router.maps import PROPERTY
 
 StartOllama = Callable[..., FakeOllama]
 TOKEN, OTHER = "s3cret-100%-token", "s3cret-other-token"
+PIDFD_GETFD = 438
+"""The number of the call, the same on every architecture; Python has no name for it."""
 KEY = "everyone-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -49,17 +57,46 @@ def test_whoever_asks_a_site_brings_the_token_the_probe_and_the_poll_too(
 
 
 def test_the_kernel_watches_over_who_waits_on_a_line_without_tls(open_door: OpenDoor, ollama: StartOllama) -> None:
-    kernels = Path("/proc/net/tcp")
-    if not kernels.exists():
-        pytest.skip("only Linux tells which connections it watches over")
-    site = ollama("k80")
-    door = open_door(one_site(site.address), tokens={"rig": TOKEN})
-    assert door.chat("m").status == 200
-    end = f"0100007F:{int(site.address.rpartition(':')[2]):04X}"
-    lines = [line.split() for line in kernels.read_text().splitlines()[1:]]
-    # established, to the site; a timer of kind 2 is the keepalive's, in hundredths of a second
-    timers = [line[5].split(":") for line in lines if line[2] == end and line[3] == "01"]
-    assert any(kind == "02" and int(rest, 16) <= 1000 for kind, rest in timers), timers
+    """On an idle line by asking, and on one on which a request has gone out by what is not confirmed."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux hands out another process's sockets")
+    site, beside = ollama("k80"), ollama("t4")
+    text = one_site(site.address).replace('m = ["k80"]', 'm = ["k80"]\nn = ["t4"]') + f't4 = "{beside.address}"\n'
+    door = open_door(text, tokens={"rig": TOKEN})
+    assert door.chat("m").status == door.chat("n").status == 200
+    at_site, in_the_cluster = (options(door.envoy.pid, server.port) for server in (site, beside))
+    assert at_site and set(at_site) == {(1, 10, 5, 3, 25_000)}
+    assert {(alive, unheard) for alive, *_, unheard in in_the_cluster} == {(0, 0)}
+
+
+def options(process: int, port: int) -> list[tuple[int, ...]]:
+    """Of each connection that a process of ours has with a port of loopback: whether and when the kernel asks whether
+    the other side is there, how often, and for how many milliseconds it waits to hear that something has arrived."""
+    wanted = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE)]
+    wanted += [(socket.IPPROTO_TCP, one) for one in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)]
+    wanted += [(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)]
+    found = []
+    for link in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):
+            if link.readlink().name.startswith("socket:"):
+                with socket.socket(fileno=borrowed(process, int(link.name))) as one:
+                    if one.family == socket.AF_INET and one.getpeername() == ("127.0.0.1", port):
+                        found.append(tuple(one.getsockopt(*option) for option in wanted))
+    return found
+
+
+def borrowed(process: int, file: int) -> int:
+    """Another name in this process for a file of that one."""
+    handle = os.pidfd_open(process)
+    try:
+        got = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, handle, file, 0)
+    finally:
+        os.close(handle)
+    if got < 0 and ctypes.get_errno() == errno.EPERM:
+        pytest.skip("this container hands out no process's sockets: it lacks the capability SYS_PTRACE")
+    if got < 0:
+        raise OSError(ctypes.get_errno(), "pidfd_getfd")
+    return int(got)
 
 
 def test_the_next_pool_of_an_order_gets_its_own_token(open_door: OpenDoor, ollama: StartOllama) -> None:

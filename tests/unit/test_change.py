@@ -284,6 +284,29 @@ def test_a_volume_of_another_size_is_a_risk_where_kubernetes_refuses_it() -> Non
     assert "goes from 200Gi to 100Gi" in named.message
 
 
+def test_a_volume_that_grows_at_a_site_is_a_risk_since_not_every_cluster_lets_it() -> None:
+    lab = {"kubernetes": {}, "url": "https://lab.example.org"}
+    lab["nodes"] = {"box": {"gpus": {"a100-80gb": 1}, "memory": "256Gi", "disk": "900Gi"}}
+
+    def at_site(models: list[str], kind: str = "kubernetes") -> Any:
+        there = lab if kind == "kubernetes" else {**{key: lab[key] for key in ("url", "nodes")}, kind: {}}
+        pools = {"one": {"gpu": "a100-80gb", "site": "lab", "loading": "onDemand"}}
+        return {
+            "pools": pools, "sites": {"lab": there}, "models": {name: ["one"] for name in models},
+            "router": {"site": "lab"},
+        }  # fmt: skip
+
+    few, more = ["llama3.2:3b"], ["llama3.2:3b", "llama3.3:70b"]
+
+    def told(*sides: Any) -> list[Problem]:
+        return [one for one in change_of(*sides).risks if one.place == "fleet.pools.one.storage"]
+
+    (grows,) = told(at_site(few), at_site(more))
+    assert "unless the StorageClass allows it" in grows.message
+    assert "allowVolumeExpansion" in grows.remedy
+    assert told(at_site(few), at_site(few)) == told(at_site(few, "docker"), at_site(more, "docker")) == []
+
+
 def test_a_schedule_is_told_with_its_hours_and_its_money() -> None:
     workdays = {"from": "0 8 * * 1-5", "to": "0 18 * * 1-5"}
     office = {**GOOD, "pools": {**GOOD["pools"], "t4": {**GOOD["pools"]["t4"], "schedule": [workdays]}}}

@@ -32,6 +32,11 @@ def minutes(text: str) -> set[int]:
         ("0 8 1 * *", 12),
         ("0 8 29 feb ?", 1),
         ("0 8 1 1 mon", 6),
+        # a step leaves no day open: one of the two fields is enough
+        ("0 8 */2 1 1-5", 26),
+        ("0 8 1 1 */3", 14),
+        ("0 8 */01 1 1-5", 21),
+        ("0 8 1,* 1 1-5", 21),
         ("0,30 8-9 * jan *", 4 * 31),
         ("5/20 8 1 1 *", 3),
     ],

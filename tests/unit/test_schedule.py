@@ -154,6 +154,23 @@ def test_a_time_zone_that_nobody_knows_is_warned_of_with_the_nearest_one(plan_of
     assert warned.remedy == "did you mean Europe/Berlin?"
 
 
+@pytest.mark.parametrize("zone", ["CET", "Japan", "EST5EDT", "Etc/GMT+5"])
+def test_a_time_zone_of_one_word_is_one_where_the_database_has_it(plan_of: Plan, good: dict, zone: str) -> None:
+    assert not told(plan_of(with_schedule(good, WORKDAYS | {"timezone": zone})))
+
+
+@pytest.mark.parametrize("zone", ["Berlin", "cet", "../UTC", "posix/../UTC", "\uff35tc"])
+def test_what_the_database_does_not_have_in_one_word_is_refused(plan_of: Plan, good: dict, zone: str) -> None:
+    (refused,) = told(plan_of(with_schedule(good, WORKDAYS | {"timezone": zone})))
+    assert refused.severity is Severity.ERROR
+
+
+def test_a_time_is_handed_on_with_one_space_between_its_fields(plan_of: Plan, good: dict) -> None:
+    odd = {"from": " 0\u00a08  *\n* 1-5", "to": "0 18 * *\t1-5"}
+    (window,) = pool(plan_of(with_schedule(good, odd))).scaling.windows
+    assert (window.start, window.end) == ("0 8 * * 1-5", "0 18 * * 1-5")
+
+
 @pytest.fixture
 def no_zones() -> Iterator[None]:
     """A machine without a database of time zones, as a slim image of Python is."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infra.config.model.section import EmptyIsDefault, Section
-from infra.config.types import AllowedModels, Cidr, Count, Flag, Quantity, SiteName
+from infra.config.types import AllowedModels, Cidr, Count, Flag, HostName, Origin, Quantity, SecretName, SiteName
 
 
 class ApiKey(Section):
@@ -29,15 +29,15 @@ class Router(Section):
         Annotated[ApiKey, EmptyIsDefault],
     ] = {}
     """Names of keys, and what each may do. Left out: one, everyone, for everything."""
-    tls: str | None = None
+    tls: SecretName | None = None
     """The name of a kubernetes.io/tls Secret in the fleet's namespace."""
-    host: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
+    host: HostName | None = None
     """The name that the certificate is for, llm.example.org: chat and load test then believe no other."""
     client_options: Literal["refuse", "pass"] = "refuse"
     """refuse: num_ctx other than the plan's, num_gpu and main_gpu are 400; pass: memory is not guaranteed."""
     source_ranges: tuple[Cidr, ...] = ()
     """Who may come, as address ranges: 203.0.113.0/24."""
-    origins: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
     """Web pages that may call from a browser: https://chat.example.org."""
     max_body: Quantity = 32 * 2**20
     """The largest request, such as 32Mi."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from infra.config.model.section import Section, switch
-from infra.config.types import Count, Flag, Quantity, Url
+from infra.config.types import Count, Flag, Quantity, SecretName, Url
 
 
 class Budget(Section):
@@ -31,7 +31,7 @@ class Chat(Section):
 
     disk: Quantity = 10 * 2**30
     """Of its volume, such as 10Gi."""
-    tls: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)] | None = None
+    tls: SecretName | None = None
     """The name of a kubernetes.io/tls Secret for its own name; left out, the router's."""
 
 

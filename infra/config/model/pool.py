@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from infra.config.model.scaling import Replicas, Scaling, ScalingInput, ScheduleWindow
+from infra.config.model.scaling import MOST_WINDOWS, Replicas, Scaling, ScalingInput, ScheduleWindow
 from infra.config.model.section import Section
 from infra.config.types import (
     Count,
@@ -21,6 +21,7 @@ from infra.config.types import (
     ReplicasInput,
     SiteName,
     Zone,
+    refuse,
 )
 
 
@@ -93,3 +94,13 @@ class Pool(Section):
     """Where the nodes may be. Left out: the zones of the location that have the card."""
     env: Environment = {}
     """More of Ollama's settings; those that the plan decides are refused."""
+
+    @field_validator("schedule")
+    @classmethod
+    def _can_be_reckoned_with(cls, value: tuple[ScheduleWindow, ...]) -> tuple[ScheduleWindow, ...]:
+        if len(value) > MOST_WINDOWS:
+            raise refuse(
+                f"a schedule of {len(value)} windows: each is held against each other",
+                f"write {MOST_WINDOWS} or fewer: `0 8 * * 1-5` is five of them",
+            )
+        return value

@@ -48,6 +48,10 @@ def _scaling(value: Any) -> Any:
 ScalingInput = BeforeValidator(_scaling, json_schema_input_type=str | dict[str, Any])
 
 
+MOST_WINDOWS = 50
+"""Of a schedule: one for each day of a month leaves room."""
+
+
 class ScheduleWindow(Section):
     """Keeps `replicas` pods between two cron times (five fields)."""
 
@@ -68,4 +72,5 @@ class ScheduleWindow(Section):
                 f"{shown(value)} is not a cron time",
                 "write five fields, for instance '0 8 * * 1-5' for 8:00 on workdays",
             )
-        return value
+        # KEDA makes the name of a metric of it
+        return " ".join(value.split())

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from infra.config.model.section import EmptyIsDefault, Section
-from infra.config.types import Count, Devices, NodeName, Quantity, SystemName, Url, refuse
+from infra.config.types import ContextName, Count, Devices, NodeName, Quantity, SystemName, Url, refuse
 
 
 class SiteNode(Section):
@@ -42,7 +42,7 @@ class DockerSite(Section):
 class KubernetesSite(Section):
     """A Kubernetes cluster that is not the fleet's own."""
 
-    context: Annotated[str, Field(min_length=1)] | None = None
+    context: ContextName | None = None
     """The context of the kubeconfig that leads there."""
     apply: Literal["manual", "pulumi"] = "manual"
     """manual: `fleet manifests --site NAME` prints what kubectl applies; pulumi: the program applies it."""

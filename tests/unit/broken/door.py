@@ -193,4 +193,38 @@ CASES: tuple[Case, ...] = (
         "name the pages",
         "warning",
     ),
+    Case(
+        "a name that no Secret has",
+        {"chat": {"tls": "Bad Name"}},
+        "fleet.chat.tls",
+        "is not the name of a Secret",
+        "lower-case",
+    ),
+    Case(
+        "a certificate without a name, for a public door",
+        {"router": {"expose": "public", "tls": ""}},
+        "fleet.router.tls",
+        "'' is not the name of a Secret",
+        "lower-case",
+    ),
+    *(
+        Case(
+            f"a page that no browser has: {origin!r}",
+            {"router": {"origins": [origin]}},
+            "fleet.router.origins[0]",
+            "is not the origin of a web page",
+            "https://chat.example.org",
+        )
+        for origin in ("chat", "https://chat.example.org/", "HTTPS://chat.example.org", "app://x", "https://*.org", "")
+    ),
+    *(
+        Case(
+            f"a name that no certificate has: {name}",
+            {"router": {"tls": "door", "host": name}},
+            "fleet.router.host",
+            "is not the name of a host",
+            "not an address",
+        )
+        for name in ("10.0.0.1", "llm..example.org", "llm-.example.org", "*.example.org", "")
+    ),
 )

@@ -205,4 +205,11 @@ CASES: tuple[Case, ...] = (
         alone=False,
     ),
     Case("an unknown scaling", {"pools/t4/scaling": "cpu"}, "fleet.pools.t4.scaling", "is not one of", "'inFlight'"),
+    Case(
+        "a schedule of a thousand windows",
+        {"pools/t4/schedule": [{"from": "0 8 * * *", "to": "0 9 * * *"}] * 1000},
+        "fleet.pools.t4.schedule",
+        "a schedule of 1000 windows",
+        "50 or fewer",
+    ),
 )

@@ -99,9 +99,6 @@ CASES: tuple[Case, ...] = (
         "unknown key in monitoring", {"monitoring": {"typ": "x"}}, "fleet.monitoring.typ", "unknown key", "known here"
     ),
     Case(
-        "a name that no Secret has", {"chat": {"tls": "Bad Name"}}, "fleet.chat.tls", "form", "kubernetes.io/tls Secret"
-    ),
-    Case(
         "extends inside a pool", {"pools/t4/extends": "x.yaml"}, "fleet.pools.t4.extends", "unknown key", "known here"
     ),
 )

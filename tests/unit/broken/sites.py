@@ -309,4 +309,12 @@ CASES: tuple[Case, ...] = (
         "take it out",
         "warning",
     ),
+    Case(
+        "a context that ends its line",
+        {"sites/rig": {"kubernetes": {"context": "a\nkind: Evil"}, "url": "https://rig.example.org"}},
+        "fleet.sites.rig.kubernetes.context",
+        "is not",
+        "get-contexts",
+        alone=False,
+    ),
 )

@@ -223,4 +223,35 @@ CASES: tuple[Case, ...] = (
         "'8:00' is not a cron time",
         "five fields",
     ),
+    *(
+        Case(
+            f"a value that no program can be given: {title}",
+            {"pools/t4/env": {"OLLAMA_DEBUG": value}},
+            "fleet.pools.t4.env",
+            "the value of OLLAMA_DEBUG is none that a program can be given",
+            "NUL",
+        )
+        for title, value in (("NUL", "1\0"), ("half a character", "\ud800"), ("a megabyte", "a b " * 2**18))
+    ),
+    Case(
+        "an image with a letter of another alphabet",
+        {"pools/t4/image": "ollama/oll\u0430ma:0.32.15"},
+        "fleet.pools.t4.image",
+        "is not a container image",
+        "repository:tag",
+    ),
+    Case(
+        "a version of five thousand digits",
+        {"pools/t4/image": f"ollama/ollama:0.0.{'9' * 5000}"},
+        "fleet.pools.t4.image",
+        "out of bounds",
+        "at most 512",
+    ),
+    Case(
+        "a driver in digits of another alphabet",
+        {"pools/t4/driver": "R\u0665\u0668\u0660"},
+        "fleet.pools.t4.driver",
+        "is not a driver",
+        "R580",
+    ),
 )
