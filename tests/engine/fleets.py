@@ -1,12 +1,13 @@
 """The project's own program on the engine: stack files, edits of them, and what is left in the clouds.
 
 fleet = dev(Engine(...))               # the stack of Pulumi.dev.yaml, nothing in it yet
-fleet.up()
+fleet.up()                             # or both at once: dev_up(Engine(...)), which copies an up of an earlier test
 steps = fleet.preview({"pools": {"t4": {"spot": True}}})   # the file with this edit
 """
 
 import copy
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,20 @@ UNPROTECTED: Edit = {"gke": {"deletionProtection": False}}
 class Fleet:
     """A stack of the project's program, with the file that it starts from.
 
-    `up` and `preview` take edits of that file; they do not add up, each starts from the file again.
+    `up` and `preview` take edits of that file; they do not add up, each starts from the file again. With `applied` the
+    fleet is up from the start, by the file with those edits.
     """
 
-    def __init__(self, engine: Engine, file: stacks.Stack) -> None:
+    def __init__(self, engine: Engine, file: stacks.Stack, applied: tuple[Edit, ...] | None = None) -> None:
         self.file = file
-        self.stack: Stack = engine(
+        make = engine if applied is None else engine.applied
+        self.stack: Stack = make(
             main,
             config={
                 # as in Pulumi.yaml, of which an inline program knows nothing
                 "pulumi:disable-default-providers": ["kubernetes"],
                 **file.settings,
-                stacks.KEY: file.fleet,
+                stacks.KEY: self._edited(applied or ()),
             },
         )
         self.google, self.kubernetes = self.stack.google, self.stack.kubernetes
@@ -85,15 +88,20 @@ class Fleet:
         return held
 
     def _edit(self, edits: tuple[Edit, ...]) -> None:
-        fleet = self.file.fleet
-        for edit in edits:
-            fleet = merged(fleet, edit)
-        self.configure(fleet)
+        self.configure(self._edited(edits))
+
+    def _edited(self, edits: tuple[Edit, ...]) -> Any:
+        return reduce(merged, edits, self.file.fleet)
 
 
 def dev(engine: Engine) -> Fleet:
     """The stack of this repository."""
     return Fleet(engine, stacks.read(ROOT, "dev"))
+
+
+def dev_up(engine: Engine, *edits: Edit) -> Fleet:
+    """The same, up, by its file with these edits."""
+    return Fleet(engine, stacks.read(ROOT, "dev"), edits)
 
 
 def example(engine: Engine, name: str) -> Fleet:

@@ -12,30 +12,42 @@ A test takes the `engine` fixture, gives it a program, and gets a `Stack`:
 Each stack has its own folder, state, PULUMI_HOME and doubles on ports of their own, so tests may
 run at the same time. Nothing leaves the machine. What the doubles saw and how to make them fail:
 `stack.google` and `stack.kubernetes`, see `tests.engine.doubles.Ledger`.
+
+What the engine does is the same for all; what it does beside is left out, since it costs more than
+the engine itself: see `_Operations` and `Engine`.
 """
 
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import CoroutineType, FrameType
 from typing import Any
 
 import yaml
 from pulumi import automation as auto
+from pulumi.automation._stack import StackInitMode
 
-from tests.engine.doubles import GoogleDouble, KubernetesDouble, ProviderDouble, RandomDouble, Serving
+from tests.engine.doubles import GoogleDouble, Kept, KubernetesDouble, ProviderDouble, RandomDouble, Serving
 
 PROJECT = "ollama-fleet"
 NAME = "test"
 
 _LINGER_SECONDS = 5
+
+# The C parser where the wheel has it: every edit of a file reads and writes it.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 Program = Callable[[], None]
 
@@ -106,6 +118,28 @@ class Recorded:
     outputs: dict[str, Any]
 
 
+class _Operations(auto.Stack):
+    """The SDK's stack, for one that exists: an operation is one process of the CLI.
+
+    The SDK starts another to select the stack, and after each update three to read outputs and history
+    back, of which the harness wants neither: what happened is in the events, and in the state.
+    """
+
+    def __init__(self, name: str, workspace: auto.LocalWorkspace) -> None:
+        self.name = name
+        self.workspace = workspace
+        self._mode = StackInitMode.SELECT
+
+    def outputs(self) -> auto.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = True) -> auto.UpdateSummary:  # noqa: ARG002 the SDK's
+        return _UNREAD
+
+
+_UNREAD = auto.UpdateSummary("update", datetime.fromtimestamp(0, UTC), "", {}, {}, "succeeded")
+
+
 class Stack:
     """One stack with its program, its state and its doubles."""
 
@@ -151,7 +185,10 @@ class Stack:
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs, secrets as plain text."""
-        return {key: output.value for key, output in self._stack.outputs().items()}
+        read = self.command("stack", "output", "--json", "--show-secrets")
+        read.check_returncode()
+        outputs: dict[str, Any] = json.loads(read.stdout)
+        return outputs
 
     def state(self) -> list[Recorded]:
         """The resources of the last checkpoint, without the stack itself and providers."""
@@ -174,6 +211,12 @@ class Stack:
         file = self._folder / "state" / ".pulumi" / "stacks" / PROJECT / f"{NAME}.json"
         latest: dict[str, Any] = json.loads(file.read_text())["checkpoint"].get("latest") or {}
         return latest
+
+    def saved(self) -> "Saved":
+        """The stack as it stands, for others to start from; nothing may happen to it any more."""
+        return Saved(
+            self._folder, {one.package: one.kept() for one in (self.google, self.kubernetes, *self.others.values())}
+        )
 
     def configure(self, config: Mapping[str, Any]) -> None:
         """Set configuration values as they stand in `Pulumi.<stack>.yaml`; objects are fine."""
@@ -261,22 +304,39 @@ def _step(metadata: auto.StepEventMetadata) -> Step:
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Merge values into the stack's config file, leaving its encryption salt and secrets."""
     file = folder / f"Pulumi.{NAME}.yaml"
-    settings = yaml.safe_load(file.read_text()) if file.exists() else {}
+    settings = yaml.load(file.read_text(), Loader=_LOADER)  # noqa: S506 a safe one
     settings["config"] = {**settings.get("config", {}), **config}
     # In the order given: a test may hand over a reordered file.
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    file.write_text(yaml.dump(settings, Dumper=_DUMPER, sort_keys=False))
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A stack at rest: a folder, and what its doubles keep, by package."""
+
+    folder: Path
+    kept: Mapping[str, Kept]
+
+
+# What was applied in this run of the tests; a program is known by what it is, and by its configuration.
+_APPLIED: dict[tuple[Path, Program, str], Saved] = {}
 
 
 @dataclass
 class Engine:
     """Makes stacks. `cli` is a folder whose bin/pulumi is the CLI, `folder` the test's own, `resources` is
-    closed at the test's end."""
+    closed at the test's end.
+
+    The state is written at the end of each operation, failed ones included; with `checkpoints` after each
+    step, as it is for a person whose machine may go down meanwhile.
+    """
 
     cli: Path
     folder: Path
     resources: ExitStack
     google: Callable[[], GoogleDouble] = GoogleDouble
     kubernetes: Callable[[], KubernetesDouble] = KubernetesDouble
+    checkpoints: bool = False
 
     def __call__(
         self,
@@ -287,32 +347,74 @@ class Engine:
         others: tuple[str, ...] = (),
     ) -> Stack:
         """A new stack with nothing in it. `others` names further packages to stand in for."""
-        google, kubernetes = self.google(), self.kubernetes()
-        more = {"random": RandomDouble(), **{package: ProviderDouble(package) for package in others}}
-        serving = self.resources.enter_context(Serving([google, kubernetes, *more.values()]))
-        folder = self.folder / f"stack-{len(list(self.folder.iterdir()))}"
-        for part in ("work", "state", "home"):
-            (folder / part).mkdir(parents=True)
-        write_config(folder / "work", {"gcp:project": "example-project", **(config or {})})
-        stack = auto.create_stack(
-            NAME,
-            PROJECT,
-            program,
-            opts=auto.LocalWorkspaceOptions(
-                work_dir=str(folder / "work"),
-                pulumi_home=str(folder / "home"),
-                pulumi_command=auto.PulumiCommand(root=str(self.cli)),
-                secrets_provider="passphrase",
-                env_vars={
-                    "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-                    "PULUMI_CONFIG_PASSPHRASE": "test",
-                    "PULUMI_SKIP_UPDATE_CHECK": "true",
-                    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
-                    **serving.environment,
-                },
-            ),
-        )
-        made = Stack(stack, folder, google, kubernetes, more)
+        made = self._stack(program, Saved(_new(self.cli), {}), others)
+        made.configure({"gcp:project": "example-project", **(config or {})})
         for key, value in (secrets or {}).items():
             made.set_secret(key, value)
         return made
+
+    def applied(self, program: Program, *, config: Mapping[str, Any] | None = None) -> Stack:
+        """A new stack that this program is up on: a copy of one that was brought up for the first test that asked.
+
+        Its doubles remember that up, as if it had been the test's own.
+        """
+        key = self.cli, program, json.dumps(config)
+        if key not in _APPLIED:
+            with ExitStack() as resources:
+                folder = Path(tempfile.mkdtemp(dir=self.cli))
+                first = replace(self, folder=folder, resources=resources, checkpoints=False)(program, config=config)
+                first.up()
+                _APPLIED[key] = first.saved()
+        return self._stack(program, _APPLIED[key])
+
+    def _stack(self, program: Program, start: Saved, others: tuple[str, ...] = ()) -> Stack:
+        google, kubernetes = self.google(), self.kubernetes()
+        more = {"random": RandomDouble(), **{package: ProviderDouble(package) for package in others}}
+        doubles = [google, kubernetes, *more.values()]
+        for double in doubles:
+            if double.package in start.kept:
+                double.resume(start.kept[double.package])
+        serving = self.resources.enter_context(Serving(doubles))
+        folder = self.folder / f"stack-{len(list(self.folder.iterdir()))}"
+        shutil.copytree(start.folder, folder)
+        environment = {**serving.environment, "PULUMI_SKIP_CHECKPOINTS": str(not self.checkpoints).lower()}
+        workspace = _workspace(self.cli, folder, environment)
+        workspace.program = program
+        return Stack(_Operations(NAME, workspace), folder, google, kubernetes, more)
+
+
+def _workspace(cli: Path, folder: Path, environment: Mapping[str, str]) -> auto.LocalWorkspace:
+    return auto.LocalWorkspace(
+        work_dir=str(folder / "work"),
+        pulumi_home=str(folder / "home"),
+        pulumi_command=_command(cli),
+        secrets_provider="passphrase",
+        env_vars={
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "test",
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            **environment,
+        },
+    )
+
+
+@cache
+def _command(cli: Path) -> auto.PulumiCommand:
+    """The CLI, asked for its version once."""
+    return auto.PulumiCommand(root=str(cli))
+
+
+@cache
+def _new(cli: Path) -> Path:
+    """The folder of a stack with nothing in it, as `pulumi stack init` makes it."""
+    folder = Path(tempfile.mkdtemp(dir=cli))
+    for part in ("work", "state", "home"):
+        (folder / part).mkdir()
+    # The CLI writes a log of all that it does into a folder of that name, encrypted, which takes as long as what it
+    # does, and has no switch for that; where it cannot it goes on without (pkg/logging of pulumi/pulumi v3.250.0).
+    (folder / "home" / "logs").touch()
+    workspace = _workspace(cli, folder, {})
+    workspace.save_project_settings(auto.ProjectSettings(PROJECT, runtime="python", main=str(Path.cwd())))
+    workspace.create_stack(NAME)
+    return folder

@@ -1,6 +1,6 @@
 """Monitoring, chat and load test through the real engine: they come, stay as they are, and go alone."""
 
-from tests.engine.fleets import dev
+from tests.engine.fleets import dev_up
 from tests.engine.harness import Engine
 
 BESIDE = {"monitoring": "managed", "chat": True, "loadTest": {}}
@@ -8,8 +8,7 @@ OURS = ("fleet-chat", "fleet-load-test", "fleet-monitoring", "fleet-api-keys", "
 
 
 def test_what_stands_beside_the_router_comes_stays_and_goes_alone(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     before = fleet.objects
     came = fleet.up(BESIDE)
     assert set(came.changes) == {"create", "update"}

@@ -97,9 +97,7 @@ EVERYTHING = sorted(["fleet", "t4", "fleet", "ollama", "routes", "server"])
 @pytest.fixture
 def small(engine: Engine) -> Stack:
     """The small program, applied."""
-    stack = engine(Small())
-    stack.up()
-    return stack
+    return engine.applied(Small())
 
 
 def test_a_preview_creates_everything_and_does_nothing(engine: Engine) -> None:

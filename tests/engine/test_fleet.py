@@ -13,7 +13,19 @@ import pytest
 
 from infra.__main__ import main as tool
 from tests.engine.doubles.values import UNKNOWN
-from tests.engine.fleets import CLUSTER, NODE_POOL, UNPROTECTED, Edit, Fleet, both, dev, example, merged, reordered
+from tests.engine.fleets import (
+    CLUSTER,
+    NODE_POOL,
+    UNPROTECTED,
+    Edit,
+    Fleet,
+    both,
+    dev,
+    dev_up,
+    example,
+    merged,
+    reordered,
+)
 from tests.engine.harness import Engine, Steps
 from tests.program.changes import actions, change_of
 
@@ -174,9 +186,7 @@ def _stack_outputs(fleet: Fleet) -> dict[str, Any]:
 def base(pulumi_cli: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The dev stack, applied; only previewed from then on."""
     with ExitStack() as stack:
-        fleet = dev(Engine(pulumi_cli, tmp_path_factory.mktemp("base"), stack))
-        fleet.up()
-        yield fleet
+        yield dev_up(Engine(pulumi_cli, tmp_path_factory.mktemp("base"), stack))
 
 
 @dataclass(frozen=True)
@@ -371,8 +381,7 @@ def test_the_rules_of_a_key_touch_no_pool_and_no_cluster(base: Fleet) -> None:
 
 
 def test_a_cluster_whose_endpoint_is_not_known_during_its_update_keeps_all_that_stands_on_it(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     # what a preview of the real provider may say of an output that Google computes
     fleet.google.inject({"controlPlaneEndpointsConfig": UNKNOWN}, name="fleet-cluster")
     # the engine cannot ask an unknown cluster, so it announces updates; replacements it would announce as such
@@ -383,8 +392,7 @@ def test_a_cluster_whose_endpoint_is_not_known_during_its_update_keeps_all_that_
 
 
 def test_models_come_change_move_and_go_while_no_pod_and_no_node_is_touched(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     pods = fleet.kubernetes.ids("*:Deployment")
     life: dict[str, Any] = {}
     edits: list[Edit] = [
@@ -415,8 +423,7 @@ def test_models_come_change_move_and_go_while_no_pod_and_no_node_is_touched(engi
 
 
 def test_pools_are_resized_replaced_added_renamed_and_removed_one_at_a_time(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     first = copy.deepcopy(fleet.objects), fleet.google.ids()
     life: dict[str, Any] = {}
     large = {"gpu": "a100-40gb", "replicas": "0..1", "spot": True}

@@ -4,16 +4,23 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra import stack as stacks
-from tests.engine.fleets import CLUSTER, NODE_POOL, ROOT, UNPROTECTED, Edit, Fleet, dev, example, exists
+from tests.engine.fleets import CLUSTER, NODE_POOL, ROOT, UNPROTECTED, Edit, Fleet, dev, dev_up, example, exists
 from tests.engine.harness import Engine, UpdateError
 
 STOCKOUT = 'NodePool ollama-t4 was created in the error state "RUNNING_WITH_ERROR": ZONE_RESOURCE_POOL_EXHAUSTED'
+
+
+@pytest.fixture
+def engine(engine: Engine) -> Engine:
+    """Here the state is written as it is for a person: after each step."""
+    return replace(engine, checkpoints=True)
 
 
 # Half-way
@@ -51,8 +58,7 @@ def assert_made_once(fleet: Fleet) -> None:
 
 
 def test_a_pool_that_finds_no_machines_when_it_is_replaced_comes_with_the_next_up(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     objects = fleet.objects
     spot: Edit = {"pools": {"t4": {"spot": True}}}
     fleet.google.fail("create", "t4-pool-nodes", message="ZONE_RESOURCE_POOL_EXHAUSTED")
@@ -68,8 +74,7 @@ def test_a_pool_that_finds_no_machines_when_it_is_replaced_comes_with_the_next_u
 
 
 def test_an_update_that_fails_half_way_is_completed_by_the_next_one(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     edit: Edit = {"models": {"qwen3:0.6b": ["t4"]}, "pools": {"a100": {"disk": "300Gi"}}}
     fleet.google.fail("update", "a100-pool-nodes", message="ZONE_RESOURCE_POOL_EXHAUSTED")
     with pytest.raises(UpdateError, match="ZONE_RESOURCE_POOL_EXHAUSTED"):
@@ -83,8 +88,7 @@ def test_an_update_that_fails_half_way_is_completed_by_the_next_one(engine: Engi
 
 
 def test_a_protected_fleet_refuses_its_destroy_before_anything_is_touched(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     done, state = fleet.operations, fleet.stack.state()
     refused = fleet.stack.command("destroy", "--yes")
     assert refused.returncode != 0
@@ -104,8 +108,7 @@ def test_a_protected_fleet_refuses_its_destroy_before_anything_is_touched(engine
 
 
 def test_a_destroy_needs_no_answer_from_the_cluster_that_it_takes_down(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up(UNPROTECTED)
+    fleet = dev_up(engine, UNPROTECTED)
     fleet.kubernetes.fail("delete", message="connect: connection refused", times=99)
     fleet.destroy()
     assert not fleet.kubernetes.operations("delete")
@@ -114,8 +117,7 @@ def test_a_destroy_needs_no_answer_from_the_cluster_that_it_takes_down(engine: E
 
 
 def test_a_destroy_that_google_cuts_short_is_completed_by_the_next_one(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up(UNPROTECTED)
+    fleet = dev_up(engine, UNPROTECTED)
     fleet.google.fail("delete", "fleet-cluster", message="Cluster is running incompatible operation")
     with pytest.raises(UpdateError, match="incompatible operation"):
         fleet.destroy()
@@ -160,8 +162,7 @@ def test_a_broken_file_fails_with_every_error_and_makes_nothing(engine: Engine) 
 
 
 def test_a_file_that_breaks_later_leaves_what_is_there(engine: Engine) -> None:
-    fleet = dev(engine)
-    fleet.up()
+    fleet = dev_up(engine)
     done, there = fleet.operations, [one.urn for one in fleet.stack.state()]
     with pytest.raises(UpdateError, match="its models do not fit the T4"):
         fleet.up({"models": {"llama3.1:70b": ["t4"]}})

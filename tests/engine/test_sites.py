@@ -20,14 +20,9 @@ AT_SITE = ["cpu-server-models", "k80-server-models", "rack-site-router-routes"]
 ON_GKE = ["fleet-router-routes", "t4-server-models"]
 
 
-def beside_gke(engine: Engine) -> Fleet:
-    return of(engine, RACK)
-
-
-def of(engine: Engine, fleet: Edit) -> Fleet:
-    return Fleet(
-        engine, stacks.Stack(name="rack", path=Path(), fleet=fleet, settings={"gcp:project": "example-project"})
-    )
+def of(engine: Engine, fleet: Edit, *, applied: bool = False) -> Fleet:
+    file = stacks.Stack(name="rack", path=Path(), fleet=fleet, settings={"gcp:project": "example-project"})
+    return Fleet(engine, file, () if applied else None)
 
 
 def at_site(fleet: Fleet) -> list[str]:
@@ -42,7 +37,7 @@ def models_of(fleet: Fleet, pool: str) -> str:
 
 
 def test_a_site_comes_up_beside_gke_follows_the_file_and_goes_with_the_fleet(engine: Engine) -> None:
-    fleet = beside_gke(engine)
+    fleet = of(engine, RACK)
     assert fleet.preview().ops("create")
     assert fleet.operations == 0
     fleet.up()
@@ -70,8 +65,7 @@ def test_a_site_comes_up_beside_gke_follows_the_file_and_goes_with_the_fleet(eng
 def test_a_site_that_is_off_holds_up_neither_a_preview_nor_an_up_and_catches_up_when_it_is_back(
     engine: Engine,
 ) -> None:
-    fleet = beside_gke(engine)
-    fleet.up()
+    fleet = of(engine, RACK, applied=True)
     before = models_of(fleet, "k80")
     fleet.kubernetes.unreachable.add(SITE)
     assert fleet.preview().changes == {}
@@ -86,7 +80,7 @@ def test_a_site_that_is_off_holds_up_neither_a_preview_nor_an_up_and_catches_up_
 
 
 def test_what_is_new_at_a_site_that_is_off_is_refused_with_the_cause_and_comes_when_it_is_back(engine: Engine) -> None:
-    fleet = beside_gke(engine)
+    fleet = of(engine, RACK)
     fleet.kubernetes.unreachable.add(SITE)
     assert fleet.preview().ops("create")
     with pytest.raises(UpdateError, match="cluster is unreachable") as refused:
@@ -101,8 +95,7 @@ def test_what_is_new_at_a_site_that_is_off_is_refused_with_the_cause_and_comes_w
 
 
 def test_a_destroy_keeps_what_it_cannot_reach_in_the_state_until_the_site_is_back(engine: Engine) -> None:
-    fleet = of(engine, ALONE)
-    fleet.up()
+    fleet = of(engine, ALONE, applied=True)
     there = at_site(fleet)
     fleet.kubernetes.unreachable.add(SITE)
     with pytest.raises(UpdateError, match="cluster is unreachable"):
@@ -115,8 +108,7 @@ def test_a_destroy_keeps_what_it_cannot_reach_in_the_state_until_the_site_is_bac
 
 
 def test_a_fleet_at_a_site_alone_asks_google_for_nothing(engine: Engine) -> None:
-    fleet = of(engine, ALONE)
-    fleet.up()
+    fleet = of(engine, ALONE, applied=True)
     assert "Deployment ollama/ollama-router" in at_site(fleet)
     assert fleet.up().changes == {}
     assert fleet.google.log == []

@@ -7,7 +7,7 @@ and `ProviderDouble(NAME)` stands in for any other package. All keep what exists
 
 from tests.engine.doubles.google import GoogleDouble
 from tests.engine.doubles.kubernetes import KubernetesDouble
-from tests.engine.doubles.ledger import Existing, Ledger, Operation
+from tests.engine.doubles.ledger import Existing, Kept, Ledger, Operation
 from tests.engine.doubles.provider import ProviderDouble
 from tests.engine.doubles.random import RandomDouble
 from tests.engine.doubles.server import Serving
@@ -16,6 +16,7 @@ from tests.engine.doubles.values import plain
 __all__ = [
     "Existing",
     "GoogleDouble",
+    "Kept",
     "KubernetesDouble",
     "Ledger",
     "Operation",

@@ -7,6 +7,7 @@ What replaces is decided in `infra.change.kubernetes`.
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import yaml
@@ -160,12 +161,18 @@ def _active_cluster(config: Properties) -> dict[str, Any] | None:
     text = config.get("kubeconfig")
     if not isinstance(text, str) or text == UNKNOWN:
         return None
-    kubeconfig = yaml.safe_load(text)
+    kubeconfig = _kubeconfig(text)
     if not isinstance(kubeconfig, dict):
         return None
     context = config.get("context", kubeconfig.get("current-context"))
     named = _named(kubeconfig.get("contexts"), context, "context").get("cluster")
     return _named(kubeconfig.get("clusters"), config.get("cluster", named), "cluster") or None
+
+
+@cache
+def _kubeconfig(text: str) -> Any:
+    """Read once: every request for an object asks which cluster it is about."""
+    return yaml.safe_load(text)
 
 
 def _named(entries: Any, name: Any, key: str) -> dict[str, Any]:

@@ -51,6 +51,14 @@ class Failure:
     left: int
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What exists and what was done, at one moment."""
+
+    existing: Mapping[tuple[str, str, str], Existing]
+    log: tuple[Operation, ...]
+
+
 @dataclass
 class Ledger:
     """The kept state of one double: what exists, what was done, and what a test arranged.
@@ -66,6 +74,16 @@ class Ledger:
         self._failures: list[Failure] = []
         self._injected: list[tuple[str, str, Properties]] = []
         self._answers: dict[str, Answer] = {}
+
+    def kept(self) -> Kept:
+        """What this double would need to go on later, or another in its place."""
+        with self.lock:
+            return Kept(dict(self.existing), tuple(self.log))
+
+    def resume(self, kept: Kept) -> None:
+        """Go on where that one was."""
+        with self.lock:
+            self.existing, self.log = dict(kept.existing), list(kept.log)
 
     def fail(
         self,
