@@ -81,10 +81,11 @@ def believing(file: str) -> ssl.SSLContext:
 
 
 class LocalFleet:
-    """`fleet local` on a free port, from `with` to its end."""
+    """`fleet local` on a free port, with further options of it, from `with` to its end."""
 
-    def __init__(self, stack: str) -> None:
+    def __init__(self, stack: str, *options: str) -> None:
         self._stack = stack
+        self._options = options
         self._folder = tempfile.TemporaryDirectory(prefix="fleet-loadtest-")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -92,7 +93,7 @@ class LocalFleet:
         if not (ROOT / "infra").is_dir():
             raise NotStartedError("--url: there is no fleet here to start\nwrite the door's address")
         # on a leash: it goes with this process, even where that is killed
-        fleet = [sys.executable, "-m", "infra", "local", "--port", str(_free_port())]
+        fleet = [sys.executable, "-m", "infra", "local", "--port", str(_free_port()), *self._options]
         command = [sys.executable, "-m", "infra.local.leash", *fleet]
         if self._stack:
             command += ["--stack", self._stack]

@@ -48,8 +48,8 @@ stop_server() {
     stop_ticks=0
     while kill -0 "$server" 2>/dev/null; do
         stop_ticks=$((stop_ticks + 1))
-        [ "$stop_ticks" -lt 50 ] || kill -KILL "$server" 2>/dev/null
-        sleep 0.2
+        [ "$stop_ticks" -lt 200 ] || kill -KILL "$server" 2>/dev/null
+        sleep 0.05
     done
     wait "$server" 2>/dev/null
     server=''

@@ -143,14 +143,14 @@ attend() { # HOST
     attend_ticks=0 attend_before=$(wc -c <"$part")
     while kill -0 "$client" 2>/dev/null; do
         attend_ticks=$((attend_ticks + 1))
-        if [ "$attend_ticks" -le 10 ]; then pause 0.1; else pause 1; fi
+        if [ "$attend_ticks" -le 30 ]; then pause 0.1; else pause 1; fi
         attend_whole=$(whole_length)
         attend_here=$(wc -c <"$part")
         if [ $(((${attend_whole:-0} - attend_here) / 1024)) -gt "$(free_space)" ]; then
             why="disk full at $store: $1 still has $(((attend_whole - attend_here) / 1000000)) MB to send, more than is free"
             fetch_code=$NO_ROOM && stop_client && return 1
         fi
-        if [ "$attend_ticks" -le 10 ] || [ $((attend_ticks % 5)) -ne 0 ]; then continue; fi
+        if [ "$attend_ticks" -lt 30 ] || [ $((attend_ticks % 5)) -ne 0 ]; then continue; fi
         if [ "${attend_whole:-0}" -gt 0 ]; then
             say "$1: $((attend_here * 100 / attend_whole)) %, $(((attend_here - attend_before) / 5000000)) MB/s"
         fi

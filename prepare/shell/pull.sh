@@ -44,10 +44,10 @@ pull_once() {
     pull_ticks=0
     while kill -0 "$client" 2>/dev/null; do
         pull_ticks=$((pull_ticks + 1))
-        # short at first: most pulls of a restart only read a manifest
-        if [ "$pull_ticks" -le 10 ]; then pause 0.1; else pause 1; fi
+        # short at first: most pulls of a restart only read a manifest, and a small model is here in seconds
+        if [ "$pull_ticks" -le 30 ]; then pause 0.1; else pause 1; fi
         if ! has_room "$pull_name"; then stop_client && return "$NO_ROOM"; fi
-        if [ "$pull_ticks" -le 10 ] || [ $((pull_ticks % 5)) -ne 0 ]; then continue; fi
+        if [ "$pull_ticks" -lt 30 ] || [ $((pull_ticks % 5)) -ne 0 ]; then continue; fi
         progress "$pull_name"
         # A stalled model that is no longer wanted must not keep the new ones waiting; what has come is kept.
         if [ "$mode" = watch ] && list_changed; then stop_client && return "$LIST_CHANGED"; fi

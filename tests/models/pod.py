@@ -116,7 +116,7 @@ class Pod:
 
     def hold(self, registry: Registry) -> None:
         """Have the registry's blobs on the volume already, so that a pull only reads its manifest."""
-        (self.store / "blobs").mkdir(parents=True)
+        (self.store / "blobs").mkdir(parents=True, exist_ok=True)
         for digest, data in registry.blobs.items():
             (self.store / "blobs" / digest.replace(":", "-")).write_bytes(data)
 
@@ -137,7 +137,7 @@ class Pod:
             "PULL_DEADLINE": "30",
             "PULL_TRIES": "2",
             "RETRY_SECONDS": "1",
-            "WATCH_SECONDS": "1",
+            "WATCH_SECONDS": "0.2",
             **more,
         }
 
@@ -145,7 +145,7 @@ class Pod:
         """The init container, to its end."""
         start = time.monotonic()
         self.termination_log.unlink(missing_ok=True)
-        with self.running("init", **more) as run:
+        with self.running("init", **{"RETRY_SECONDS": "0", **more}) as run:
             code = run.process.wait(60)
         message = self.termination_log.read_text() if self.termination_log.exists() else ""
         return Ended(code, run.output, message, time.monotonic() - start)
@@ -203,6 +203,9 @@ class Server:
     def models(self) -> set[str]:
         return {model["name"] for model in self.ask("/api/tags")["models"]}
 
+    def remove(self, model: str) -> None:
+        self.ask("/api/delete", {"model": model}, empty=True, method="DELETE")
+
     def parameters(self, model: str) -> str:
         return " ".join(str(self.ask("/api/show", {"model": model}).get("parameters", "")).split())
 
@@ -214,8 +217,11 @@ class Server:
     def loaded_context(self, model: str) -> int:
         return next(int(one["context_length"]) for one in self.ask("/api/ps")["models"] if one["name"] == model)
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, *, empty: bool = False) -> dict[str, Any]:
+    def ask(
+        self, path: str, body: dict[str, Any] | None = None, *, empty: bool = False, method: str | None = None
+    ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        with _opener.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=20) as reply:
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, method=method)
+        with _opener.open(asked, timeout=20) as reply:
             answer: dict[str, Any] = {} if empty else json.load(reply)
             return answer

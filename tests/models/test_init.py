@@ -72,6 +72,7 @@ def test_nothing_of_the_init_container_is_left_running(pod: Pod, registry: Regis
 
 def test_a_changed_pin_downloads_what_differs_and_no_more(pod: Pod, registry: Registry, weights: bytes) -> None:
     pod.mount(pulled(registry.source(TINY), registry.publish(TINY, weights)))
+    pod.hold(registry)
     assert pod.init().code == 0
     registry.forget_requests()
     pod.mount(pulled(registry.source(TINY), registry.publish(TINY, weights, note="second edition")))
@@ -83,6 +84,7 @@ def test_a_changed_pin_downloads_what_differs_and_no_more(pod: Pod, registry: Re
 def test_a_lost_blob_is_noticed_and_brought_again(pod: Pod, registry: Registry, weights: bytes) -> None:
     digest = registry.publish(TINY, weights)
     pod.mount(pulled(registry.source(TINY), digest))
+    pod.hold(registry)
     assert pod.init().code == 0
     (pod.store / "blobs" / f"sha256-{hashlib.sha256(weights).hexdigest()}").unlink()
     assert pod.init().code == 0
@@ -306,7 +308,7 @@ def test_a_clock_that_is_set_back_moves_no_deadline(pod: Pod, registry: Registry
     registry.publish(TINY, weights)
     registry.stalled.add(f"sha256:{hashlib.sha256(weights).hexdigest()}")
     pod.mount(pulled(registry.source(TINY)))
-    run = pod.init(PULL_DEADLINE="5")
+    run = pod.init(PULL_DEADLINE="2")
     assert run.code == DEADLINE, run.output
 
 

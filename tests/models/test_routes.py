@@ -37,6 +37,7 @@ def test_a_declared_model_that_an_override_routes_here_arrives_with_its_aliases(
         '"tiny" = ["t4"]\nbot = ["a100"]\nother = ["a100"]\nhelper = "other"\nassistant = {"bot" = 90, "tiny" = 10}\n'
     )
     pod.route(programs)
+    pod.hold(registry)
     with pod.serving() as server, pod.running("watch") as watch:
         wait_until(lambda: {"tiny:latest", "assistant:latest"} <= server.models(), 20, watch)
         assert not {"bot:latest", "other:latest"} & server.models()
@@ -48,9 +49,10 @@ def test_a_declared_model_that_an_override_routes_here_arrives_with_its_aliases(
         assert server.run.process.poll() is None
 
 
-def test_a_model_that_the_program_does_not_declare_is_refused(pod: Pod, tiny: Prepared) -> None:
+def test_a_model_that_the_program_does_not_declare_is_refused(pod: Pod, registry: Registry, tiny: Prepared) -> None:
     pod.mount(tiny)
     pod.route(routes('tiny = ["t4"]\n'), override='[routes]\n"me/stranger:q4" = ["t4"]\n')
+    pod.hold(registry)
     with pod.serving() as server, pod.running("watch") as watch:
         wait_until(lambda: "the list is in place" in watch.output, 20, watch)
         assert "override.toml line 2: the program does not declare me/stranger:q4" in watch.output
@@ -58,34 +60,39 @@ def test_a_model_that_the_program_does_not_declare_is_refused(pod: Pod, tiny: Pr
 
 
 @pytest.mark.parametrize("name", ["stranger", "a/../../../../tmp/x"])
-def test_hand_edits_bring_no_alias_and_no_path(pod: Pod, tiny: Prepared, name: str) -> None:
+def test_hand_edits_bring_no_alias_and_no_path(pod: Pod, registry: Registry, tiny: Prepared, name: str) -> None:
     pod.mount(tiny)
     pod.route(routes('tiny = ["t4"]\n'), override=f'[routes]\n"{name}" = "tiny"\n')
+    pod.hold(registry)
     with pod.serving() as server, pod.running("watch") as watch:
         wait_until(lambda: "the list is in place" in watch.output, 20, watch)
         assert "the map is refused, the last one stays in force: override.toml line 2: " in watch.output
         assert not [model for model in server.models() if not model.endswith("tiny:latest")]
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        'tiny = [\n  "t4",\n]\n',
-        "tiny = t4\n",
-        "tiny: [t4]\n",
-        'tiny = {pools = ["t4"]}\n',
-        'tiny = ["t4"] nonsense\n',
-        'tiny = {"other" = "90"}\n',
-    ],
+BROKEN = (
+    'tiny = [\n  "t4",\n]\n',
+    "tiny = t4\n",
+    "tiny: [t4]\n",
+    'tiny = {pools = ["t4"]}\n',
+    'tiny = ["t4"] nonsense\n',
+    'tiny = {"other" = "90"}\n',
 )
+
+
 def test_a_broken_override_is_named_and_the_map_stays_in_force(
-    pod: Pod, tiny: Prepared, other: Prepared, broken: str
+    pod: Pod, registry: Registry, tiny: Prepared, other: Prepared
 ) -> None:
     pod.mount(tiny, elsewhere={"other": [other]})
-    pod.route(routes('tiny = ["t4"]\nother = ["t4"]\n'), override=f"[routes]\n{broken}")
-    with pod.serving() as server, pod.running("watch") as watch:
-        wait_until(lambda: {"tiny:latest", "other:latest"} <= server.models(), 20, watch)
-        assert "the map is refused, the last one stays in force: override.toml line 2: " in watch.output
+    with pod.serving() as server:
+        for broken in BROKEN:
+            pod.hold(registry)
+            pod.route(routes('tiny = ["t4"]\nother = ["t4"]\n'), override=f"[routes]\n{broken}")
+            with pod.running("watch") as watch:
+                wait_until(lambda: {"tiny:latest", "other:latest"} <= server.models(), 20, watch)
+                assert "the map is refused, the last one stays in force: override.toml line 2: " in watch.output
+            for name in server.models():
+                server.remove(name)
 
 
 def test_a_removed_model_goes_when_the_map_has_let_go_of_it_and_a_foreign_one_stays(
@@ -94,13 +101,15 @@ def test_a_removed_model_goes_when_the_map_has_let_go_of_it_and_a_foreign_one_st
     registry.publish("library/theirs:latest", b"GGUF of somebody else")
     pod.mount(tiny, other)
     pod.route(routes('tiny = ["t4"]\nother = ["t4"]\n'))
+    pod.hold(registry)
     assert pod.init().code == 0
     with pod.serving() as server:
         server.ask("/api/copy", {"source": "tiny", "destination": "theirs"}, empty=True)
         with pod.running("watch", REMOVE_SECONDS="1") as watch:
             pod.mount(tiny)
             wait_until(lambda: watch.output.count("the list is in place") >= 1, 20, watch)
-            time.sleep(3)
+            # longer than it waits to remove what nothing uses
+            time.sleep(2)
             assert "other:latest" in server.models()
             pod.route(routes('tiny = ["t4"]\n'))
             wait_until(lambda: "other:latest" not in server.models(), 20, watch)
@@ -109,8 +118,11 @@ def test_a_removed_model_goes_when_the_map_has_let_go_of_it_and_a_foreign_one_st
             assert pod.probe("ready").code == 0
 
 
-def test_what_is_no_longer_declared_is_gone_after_a_restart(pod: Pod, tiny: Prepared, other: Prepared) -> None:
+def test_what_is_no_longer_declared_is_gone_after_a_restart(
+    pod: Pod, registry: Registry, tiny: Prepared, other: Prepared
+) -> None:
     pod.mount(tiny, other, Prepared(name="gpt-4", action="copy", source="other"))
+    pod.hold(registry)
     assert pod.init().code == 0
     pod.mount(tiny)
     again = pod.init()
@@ -125,9 +137,10 @@ def loaded(server: Server) -> set[str]:
 
 
 def test_models_that_stay_together_are_loaded_and_loaded_again_when_a_client_unloads_one(
-    pod: Pod, tiny: Prepared, other: Prepared
+    pod: Pod, registry: Registry, tiny: Prepared, other: Prepared
 ) -> None:
     pod.mount(tiny, other, Prepared(name="gpt-4", action="copy", source="other"))
+    pod.hold(registry)
     assert pod.init().code == 0
     with pod.serving() as server, pod.running("watch", FLEET_LOADING="together") as watch:
         wait_until(lambda: {"tiny:latest", "other:latest"} == loaded(server), 30, watch)

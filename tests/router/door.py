@@ -22,7 +22,11 @@ START_SECONDS = 20.0
 EFFECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
 KEPT_FOR = "0.5"
-ENVOY_OPTIONS = ("--disable-hot-restart", "--concurrency", "2", "-l", "warning", "--drain-time-s", "1")
+ENVOY_OPTIONS = (
+    *("--disable-hot-restart", "--concurrency", "2", "-l", "warning", "--drain-time-s", "1"),
+    # by default the lines of a door with little to do are written every ten seconds
+    *("--file-flush-interval-msec", "100"),
+)
 OPEN = {"auth": "none", "keys": {}, "clientOptions": "pass", "contexts": {}, "maxBody": 32 * 2**20, "origins": []}
 """Rules that ask for nothing."""
 ROOT = Path(__file__).parents[2]

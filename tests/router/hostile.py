@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 KEY = "hostile-0123456789-abcdefghijklm"
 MODEL = "m"
@@ -207,9 +208,10 @@ def headers() -> Iterator[Attack]:
         yield Attack(f"start: {title}", raw(head), frozenset({400, 426, 505}))
 
 
-def table() -> list[Attack]:
+@cache
+def table() -> tuple[Attack, ...]:
     """All of them."""
-    return [*bodies(), *paths(), *headers()]
+    return (*bodies(), *paths(), *headers())
 
 
 def mutated(seed: int) -> bytes:

@@ -7,6 +7,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tests.router.composed import Composed, parsed
 from tests.router.conftest import OpenDoor
 from tests.router.door import Door, ask, wait_until
 from tests.router.fake_ollama import FakeOllama
-from tests.router.relay import Mode, Relay
+from tests.router.relay import Relay
 
 RIG: dict[str, Any] = {
     "gke": {"location": "us-central1-c"},
@@ -235,9 +236,7 @@ def settled(door: Door, model: str, status: int, pool: str | None = None) -> Non
 def test_a_chat_goes_through_the_fleets_router_over_tls_to_the_sites_door(
     open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay
 ) -> None:
-    door = fleets_door(open_door, rig, relay, ollama("t4"))
-    settled(door, "llama3.2:3b", 200, "k80")
-    settled(door, "gemma3:4b", 200, "m60")
+    the_site_answers(fleets_door(open_door, rig, relay, ollama("t4")))
 
 
 @pytest.mark.parametrize("wrong", ["token", "authority"])
@@ -272,38 +271,56 @@ def test_an_expired_certificate_is_not_believed(open_door: OpenDoor, ollama: Sta
     assert site.asked == []
 
 
-@pytest.mark.parametrize("mode", ["silent", "refused"])
-def test_a_line_that_fails_costs_the_sites_models_their_site_and_the_others_nothing(
-    open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay, mode: Mode
-) -> None:
-    door = fleets_door(open_door, rig, relay, ollama("t4"))
-    settled(door, "gemma3:4b", 200, "m60")
-    relay.become(mode)
-    for _ in range(20):
-        other = door.chat("nomic-embed-text")
-        assert (other.status, other.headers["x-fleet-attempts"]) == (200, "1")
-    settled(door, "llama3.2:3b", 200, "t4")
-    settled(door, "gemma3:4b", 503)
-    assert "at site rig" in door.chat("gemma3:4b").json["error"]
-    relay.become("open")
-    settled(door, "llama3.2:3b", 200, "k80")
-    settled(door, "gemma3:4b", 200, "m60")
-
-
-def test_who_waits_on_a_line_that_falls_silent_is_answered_by_the_next_pool_or_told_so(
+def test_a_line_that_is_refused_costs_the_sites_models_their_site_and_the_others_nothing(
     open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay
 ) -> None:
     door = fleets_door(open_door, rig, relay, ollama("t4"))
-    settled(door, "llama3.2:3b", 200, "k80")
     settled(door, "gemma3:4b", 200, "m60")
+    relay.become("refused")
+    others_notice_nothing(door)
+    the_site_is_missed(door)
+    relay.become("open")
+    the_site_answers(door)
+
+
+def test_a_line_that_falls_silent_leaves_nobody_waiting_on_it_and_costs_the_others_nothing(
+    open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay
+) -> None:
+    door = fleets_door(open_door, rig, relay, ollama("t4"))
+    the_site_answers(door)
     # each worker of the door keeps a connection then, and sends what comes next on it
     assert {door.chat(model).status for model in ("llama3.2:3b", "gemma3:4b") for _ in range(20)} == {200}
     relay.become("silent")
-    patient = ask(door.port, "POST", "/api/chat", {"model": "llama3.2:3b", "stream": False}, seconds=40)
+    with ThreadPoolExecutor(2) as clients:
+        waiting = [
+            clients.submit(ask, door.port, "POST", "/api/chat", {"model": model, "stream": False}, seconds=40)
+            for model in ("llama3.2:3b", "gemma3:4b")
+        ]
+        others_notice_nothing(door)
+        patient, alone = (one.result() for one in waiting)
     assert (patient.status, patient.pool, patient.headers["x-fleet-attempts"]) == (200, "t4", "2")
-    alone = ask(door.port, "POST", "/api/chat", {"model": "gemma3:4b", "stream": False}, seconds=40)
     assert alone.status in (502, 503)
     assert "at site rig" in alone.json["error"] or "broke off" in alone.json["error"]
+    the_site_is_missed(door)
+    relay.become("open")
+    the_site_answers(door)
+
+
+def others_notice_nothing(door: Door) -> None:
+    for _ in range(20):
+        other = door.chat("nomic-embed-text")
+        assert (other.status, other.headers["x-fleet-attempts"]) == (200, "1")
+
+
+def the_site_is_missed(door: Door) -> None:
+    settled(door, "llama3.2:3b", 200, "t4")
+    settled(door, "gemma3:4b", 503)
+    assert "at site rig" in door.chat("gemma3:4b").json["error"]
+
+
+def the_site_answers(door: Door) -> None:
+    settled(door, "llama3.2:3b", 200, "k80")
+    settled(door, "gemma3:4b", 200, "m60")
 
 
 def test_a_slow_line_is_no_failure(open_door: OpenDoor, ollama: StartOllama, rig: Composed, relay: Relay) -> None:

@@ -24,6 +24,8 @@ from tests.simulated import running
 
 ROOT = Path(__file__).parents[2]
 STACKS = [ROOT / "Pulumi.dev.yaml", *sorted((ROOT / "examples").glob("Pulumi.*.yaml"))]
+QUICK = ("--load-seconds", "0", "--tokens-per-second", "0")
+"""Simulated servers answer at once."""
 START_SECONDS = 60.0
 END_SECONDS = 20.0
 
@@ -37,7 +39,7 @@ class Local:
         self._lines = folder / f"local-{port}.out"
         with self._words.open("wb") as words, self._lines.open("wb") as lines:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra", "local", "--stack", "dev", "--port", str(port), "--load-seconds", "0"],
+                [sys.executable, "-m", "infra", "local", "--stack", "dev", "--port", str(port), *QUICK],
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(folder), **environment},
                 stdin=subprocess.DEVNULL,
