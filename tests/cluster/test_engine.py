@@ -115,6 +115,12 @@ def identities(kube: Kube, deployment: Manifest) -> set[str]:
     return {pod["metadata"]["uid"] for pod in pods(kube, kube.get(deployment))}
 
 
+def comes(fleet: Fleet, kube: Kube) -> None:
+    """Up for the first time, and until its autoscaler has made the door's second pod: nobody asks for that one."""
+    fleet.up()
+    until(lambda: len(pods(kube, kube.get(ROUTER))) == 2 and complaint(kube, ROUTER) is None, "both pods of the door")
+
+
 def goes(fleet: Fleet, kube: Kube, before: dict[str, Manifest]) -> None:
     """Down to what was there before, and nothing of that was touched."""
     fleet.destroy()
@@ -126,7 +132,7 @@ def test_the_dev_stack_comes_up_is_edited_and_goes(fleet: Fleet, kube: Kube) -> 
     nothing = everything(kube)
     fleet.preview()
     assert everything(kube).keys() == nothing.keys()
-    fleet.up()
+    comes(fleet, kube)
     first = everything(kube)
     assert {one.rpartition("/")[2] for one in first if one.startswith("Node ")} == {
         *("gke-default-pool-0", "gke-default-pool-1", "gke-ollama-a100-0", "gke-ollama-t4-0", "gke-ollama-t4-1")
@@ -243,7 +249,7 @@ def test_a_hand_edit_of_what_the_program_owns_is_reported_before_the_next_change
     fleet: Fleet, kube: Kube
 ) -> None:
     nothing = everything(kube)
-    fleet.up()
+    comes(fleet, kube)
     kube.merge(ROUTES, {"data": {"routes.toml": "[routes]"}}, manager="kubectl-edit")
     assert fleet.preview().changes == {"read": ["fleet-cluster"]}
     edited = everything(kube)
