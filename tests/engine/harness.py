@@ -394,6 +394,8 @@ def _workspace(cli: Path, folder: Path, environment: Mapping[str, str]) -> auto.
             "PULUMI_CONFIG_PASSPHRASE": "test",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            # Most of the time it waits for the program or a double, which are in this process: a second thread spins.
+            "GOMAXPROCS": "1",
             **environment,
         },
     )
