@@ -14,7 +14,7 @@ run at the same time. Nothing leaves the machine. What the doubles saw and how t
 `stack.google` and `stack.kubernetes`, see `tests.engine.doubles.Ledger`.
 
 What the engine does is the same for all; what it does beside is left out, since it costs more than
-the engine itself: see `_Operations` and `Engine`.
+the engine itself: see `_Operations`, `Engine` and `tests.engine.doubles.vault`.
 """
 
 import gc
@@ -38,7 +38,7 @@ import yaml
 from pulumi import automation as auto
 from pulumi.automation._stack import StackInitMode
 
-from tests.engine.doubles import GoogleDouble, Kept, KubernetesDouble, ProviderDouble, RandomDouble, Serving
+from tests.engine.doubles import GoogleDouble, Kept, KubernetesDouble, ProviderDouble, RandomDouble, Serving, vault
 
 PROJECT = "ollama-fleet"
 NAME = "test"
@@ -388,12 +388,14 @@ def _workspace(cli: Path, folder: Path, environment: Mapping[str, str]) -> auto.
         work_dir=str(folder / "work"),
         pulumi_home=str(folder / "home"),
         pulumi_command=_command(cli),
-        secrets_provider="passphrase",
+        secrets_provider=vault.PROVIDER,
         env_vars={
             "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
-            "PULUMI_CONFIG_PASSPHRASE": "test",
             "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+            # Most of the time it waits for the program or a double, which are in this process: a second thread spins.
+            "GOMAXPROCS": "1",
+            **vault.environment(),
             **environment,
         },
     )

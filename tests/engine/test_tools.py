@@ -149,8 +149,12 @@ def test_an_environment_that_cannot_be_made_is_told_of_and_not_taken_for_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # an environment comes without pip at once, and with it after seconds
+    monkeypatch.setattr(
+        sys, "executable", str(script(tmp_path / "python", f'exec {sys.executable} "$@" --without-pip'))
+    )
     recipe = PythonEnvironment(requirements=str(tmp_path / "missing.txt"), binary="bin/python")
     tool = replace(pin("policy-python"), python=recipe)
-    with pytest.raises(NotInstalledError, match="policy-python: python failed"):
+    with pytest.raises(NotInstalledError, match=r"policy-python: python failed:\n.*No module named pip"):
         ensure(tool)
     assert not tool.cached.exists()
