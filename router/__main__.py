@@ -7,6 +7,7 @@ and `python -m router drain` is the hook before both stop: it ends when the last
 import argparse
 import http.client
 import json
+import os
 import signal
 import sys
 import threading
@@ -174,4 +175,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    # Python would wait for each question to a replica that hangs
+    os._exit(status)

@@ -1,10 +1,12 @@
 """What every tier shares: a run ends with each tier that it left out on one line, and with the Ollama that it ran; and
 no time goes into looking for garbage among what is imported."""
 
+import compileall
 import gc
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,16 @@ import tools
 # A worker has imported half a million objects before its first test, the SDKs' classes above all, and they stay. To
 # look through them again and again was a third of the time that the tier `program` took, and half that of collecting.
 gc.set_threshold(10_000, 10, 10)
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("components", "infra", "loadtest", "prepare", "router", "simulator")
 _looked_through = 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where PYTHONDONTWRITEBYTECODE is set, each of a hundred processes that tests start would compile the program."""
+    if not hasattr(config, "workerinput"):
+        for package in PACKAGES:
+            compileall.compile_dir(ROOT / package, quiet=2)
 
 
 def pytest_collection_finish() -> None:

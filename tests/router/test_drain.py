@@ -2,12 +2,15 @@
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Callable
 
+from router.poll import DONE_WITHIN
 from tests.router.conftest import OpenDoor
 from tests.router.door import ANSWER_SECONDS, ask, wait_until
 from tests.router.fake_ollama import FakeOllama
+from tests.router.test_poll import talking
 
 StartOllama = Callable[..., FakeOllama]
 
@@ -76,6 +79,23 @@ def test_no_client_can_stop_a_router_with_a_request_inside_the_body_of_another(
     assert door.ask("GET", "/api/tags", b"{}").status == 200
     assert ask(door.metrics_port, "GET", "/readyz").status == 200
     assert "draining" not in door.log()
+
+
+def test_a_router_ends_though_a_replica_has_not_ended_its_answer(open_door: OpenDoor) -> None:
+    over = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        while not over.wait(0.05):
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    with talking(talk) as port:
+        door = open_door(f'[routes]\nm = ["t4"]\n[pools]\nt4 = "127.0.0.1:{port}"\n')
+        try:
+            door.control.terminate()
+            assert door.control.wait(DONE_WITHIN / 2) == 0
+        finally:
+            over.set()
 
 
 def listens(port: int) -> bool:
