@@ -48,7 +48,7 @@ from pulumi_kubernetes.networking.v1 import (
 )
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
-from components import labels
+from components import labels, resources
 from components.restricted import locked_down, pod_security
 from infra.plan import containers
 from infra.plan.model import OLLAMA_PORT, PoolPlan
@@ -233,16 +233,16 @@ def _store(volume: PersistentVolumeClaim | None) -> list[VolumeArgs]:
 
 
 def _ollama(pool: PoolPlan) -> ContainerArgs:
-    resources = {"memory": str(pool.memory_request)}
+    whole = {"memory": str(pool.memory_request)}
     if pool.gpus_per_replica:
-        resources["nvidia.com/gpu"] = str(pool.gpus_per_replica)
+        whole["nvidia.com/gpu"] = str(pool.gpus_per_replica)
     return ContainerArgs(
         name="ollama",
         image=pool.runtime.image,
         command=command("serve"),
         ports=[ContainerPortArgs(name="http", container_port=OLLAMA_PORT)],
         env=_environment({**pool.environment, **proof(pool)}),
-        resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **resources}, limits=resources),
+        resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **whole}, limits=whole),
         security_context=locked_down(),
         volume_mounts=_mounts(pool),
         # the proof of the GPU, once
@@ -294,9 +294,7 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
                 "FLEET_ROUTES": containers.ROUTES,
             }
         ),
-        resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{cpu}m", "memory": str(memory)}, limits={"memory": str(limit)}
-        ),
+        resources=resources.bounded(cpu=cpu, memory=memory, limit=limit),
         security_context=locked_down(),
         volume_mounts=[
             *_mounts(pool),
