@@ -67,7 +67,7 @@ class DriverContainer(pulumi.ComponentResource):
                 namespace=args.namespace,
                 labels={**own, **labels.MANAGED_BY},
                 # a machine may be off, or compile for a quarter of an hour: the servers wait by themselves
-                annotations={"pulumi.com/skipAwait": "true"},
+                annotations=labels.NO_WAIT,
             ),
             spec=DaemonSetSpecArgs(
                 selector=LabelSelectorArgs(match_labels=own),

@@ -88,7 +88,7 @@ class GpuExporter(pulumi.ComponentResource):
                     namespace=args.namespace,
                     labels={**its, **labels.MANAGED_BY},
                     # whoever only looks on must not make `up` fail
-                    annotations={"pulumi.com/skipAwait": "true"},
+                    annotations=labels.NO_WAIT,
                 ),
                 spec=DaemonSetSpecArgs(
                     selector=LabelSelectorArgs(match_labels=its),

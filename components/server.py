@@ -22,7 +22,6 @@ from pulumi_kubernetes.core.v1 import (
     LifecycleArgs,
     LifecycleHandlerArgs,
     PersistentVolumeClaim,
-    PersistentVolumeClaimSpecArgs,
     PersistentVolumeClaimVolumeSourceArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
@@ -34,7 +33,6 @@ from pulumi_kubernetes.core.v1 import (
     ServiceSpecArgs,
     VolumeArgs,
     VolumeMountArgs,
-    VolumeResourceRequirementsArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.networking.v1 import (
@@ -50,6 +48,7 @@ from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudget
 
 from components import labels, resources
 from components.restricted import locked_down, pod_security
+from components.volume import claim
 from infra.plan import containers
 from infra.plan.model import OLLAMA_PORT, PoolPlan
 from infra.plan.naming import OVERRIDE
@@ -102,7 +101,9 @@ class Server(pulumi.ComponentResource):
             data=definitions(pool.prepared, pool.elsewhere),
             opts=child,
         )
-        volume = _volume(name, pool, metadata(pool.names.models), child) if pool.volume else None
+        volume = None
+        if pool.volume:
+            volume = claim(f"{name}-volume", metadata(pool.names.models), pool.volume_request, child)
         self.service = Service(
             f"{name}-service",
             metadata=metadata(workload),
@@ -177,20 +178,6 @@ def _first_replicas(pool: PoolPlan) -> int | None:
     """None where an autoscaler has the say from the first pod on; one that sleeps must call no node at its first `up`,
     and what is left out becomes 1."""
     return pool.replicas.min if pool.sleeps or not pool.replicas.scales else None
-
-
-def _volume(name: str, pool: PoolPlan, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions) -> PersistentVolumeClaim:
-    # GKE binds it where the first pod lands: waiting for it here would wait for ever while the pool sleeps
-    metadata.annotations = {"pulumi.com/skipAwait": "true"}
-    return PersistentVolumeClaim(
-        f"{name}-volume",
-        metadata=metadata,
-        spec=PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
-            resources=VolumeResourceRequirementsArgs(requests={"storage": pool.volume_request}),
-        ),
-        opts=opts,
-    )
 
 
 def _pod(
