@@ -29,6 +29,7 @@ from rich.table import Table
 
 from bench import envoys, line
 from bench.line import Answers
+from tests.router.certificates import tls_secret
 from tests.router.door import Door, find_envoy, wait_until
 from tests.router.relay import Mode
 
@@ -132,7 +133,7 @@ def _start(stack: ExitStack, envoy: Path, folder: Path) -> tuple[Door, Door, Cal
     """The fleet's door, the site's own, and what makes the line between them fail."""
     here = stack.enter_context(envoys.backend(envoy, _folder(folder / "here"), [FALLS_BACK, ELSEWHERE])).port
     there = stack.enter_context(envoys.backend(envoy, _folder(folder / "there"), [FALLS_BACK, ALONE])).port
-    pair = _certificate(folder)
+    pair = tls_secret(folder / "tls")
     models = f'"{FALLS_BACK}" = ["{SITE}"]\n"{ALONE}" = ["{SITE}"]'
     site = Door(
         envoy, folder / "site", f'[routes]\n{models}\n[pools]\n{SITE} = "127.0.0.1:{there}"\n',
@@ -155,31 +156,6 @@ def _start(stack: ExitStack, envoy: Path, folder: Path) -> tuple[Door, Door, Cal
 def _folder(path: Path) -> Path:
     path.mkdir()
     return path
-
-
-def _certificate(folder: Path) -> dict[str, str]:
-    subprocess.run(
-        [
-            *(
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", "tls.key", "-out", "tls.crt"),
-        ],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
-    return {name: (folder / name).read_text() for name in ("tls.key", "tls.crt")}
 
 
 def _ask_for(site: Door, token: str) -> None:

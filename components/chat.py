@@ -7,14 +7,11 @@ import pulumi
 from pulumi_kubernetes.apps.v1 import Deployment, DeploymentSpecArgs, DeploymentStrategyArgs
 from pulumi_kubernetes.core.v1 import (
     ConfigMap,
-    PersistentVolumeClaim,
-    PersistentVolumeClaimSpecArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
     Secret,
     Service,
     ServiceAccount,
-    VolumeResourceRequirementsArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.networking.v1 import NetworkPolicy, NetworkPolicySpecArgs
@@ -22,6 +19,7 @@ from pulumi_random import RandomPassword
 
 from components import exposed, labels
 from components.chat_pod import TLS_FILES, pod, terminator
+from components.volume import claim
 from infra.names import fingerprint
 from infra.plan.model import ChatPlan, RouterPlan
 from infra.plan.naming import CHAT
@@ -77,16 +75,7 @@ class Chat(pulumi.ComponentResource):
         secret = Secret(
             f"{name}-secret", metadata=metadata(), string_data=_secrets(args.key, password, sessions), opts=child
         )
-        volume = PersistentVolumeClaim(
-            f"{name}-volume",
-            # it is bound where the pod lands, and waiting for that here would wait for ever
-            metadata=metadata({"pulumi.com/skipAwait": "true"}),
-            spec=PersistentVolumeClaimSpecArgs(
-                access_modes=["ReadWriteOnce"],
-                resources=VolumeResourceRequirementsArgs(requests={"storage": f"{plan.volume_gb}G"}),
-            ),
-            opts=child,
-        )
+        volume = claim(f"{name}-volume", metadata(), f"{plan.volume_gb}G", child)
         files = terminator(plan) if plan.tls else {}
         configuration = ConfigMap(f"{name}-tls", metadata=metadata(), data=files, opts=child) if files else None
         its_pod = pod(

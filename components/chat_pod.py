@@ -13,13 +13,13 @@ from pulumi_kubernetes.core.v1 import (
     PersistentVolumeClaimVolumeSourceArgs,
     PodSpecArgs,
     ProbeArgs,
-    ResourceRequirementsArgs,
     SecretEnvSourceArgs,
     SecretVolumeSourceArgs,
     VolumeArgs,
     VolumeMountArgs,
 )
 
+from components import resources
 from components.restricted import locked_down, pod_security
 from infra.plan.model import ChatPlan, RouterPlan
 from router import certificate, terminating
@@ -110,10 +110,7 @@ def _page(plan: ChatPlan, admin: str, url: pulumi.Input[str], secret: pulumi.Inp
         ],
         env_from=[EnvFromSourceArgs(secret_ref=SecretEnvSourceArgs(name=secret))],
         ports=[ContainerPortArgs(name="http", container_port=plan.port)],
-        resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-            limits={"memory": str(plan.memory_limit)},
-        ),
+        resources=resources.bounded(cpu=plan.cpu_request, memory=plan.memory_request, limit=plan.memory_limit),
         security_context=locked_down(),
         # it brings its database up to date first
         startup_probe=_asked(period=5, failures=120),
@@ -146,9 +143,8 @@ def _envoy(plan: ChatPlan, router: RouterPlan) -> ContainerArgs:
             "warning",
         ],
         ports=[ContainerPortArgs(name="https", container_port=TLS_PORT)],
-        resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{plan.envoy_cpu_request}m", "memory": str(plan.envoy_memory_request)},
-            limits={"memory": str(plan.envoy_memory_limit)},
+        resources=resources.bounded(
+            cpu=plan.envoy_cpu_request, memory=plan.envoy_memory_request, limit=plan.envoy_memory_limit
         ),
         security_context=locked_down(),
         volume_mounts=[

@@ -13,7 +13,6 @@ from pulumi_kubernetes.core.v1 import (
     NodeSelectorTermArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
-    ResourceRequirementsArgs,
     SecurityContextArgs,
     TolerationArgs,
     VolumeArgs,
@@ -71,7 +70,7 @@ class DevicePlugin(pulumi.ComponentResource):
                             ContainerArgs(
                                 name="plugin",
                                 image=args.image,
-                                resources=ResourceRequirementsArgs(requests=resources.requests(args.asked)),
+                                resources=resources.unbounded(args.asked),
                                 security_context=SecurityContextArgs(
                                     allow_privilege_escalation=False, capabilities=CapabilitiesArgs(drop=["ALL"])
                                 ),

@@ -14,7 +14,6 @@ from pulumi_kubernetes.core.v1 import (
     NodeSelectorTermArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
-    ResourceRequirementsArgs,
     SecurityContextArgs,
     TolerationArgs,
     VolumeArgs,
@@ -121,7 +120,7 @@ def _pod(pool: PoolPlan) -> PodSpecArgs:
             ContainerArgs(
                 name="pause",
                 image=driver.pause_image,
-                resources=ResourceRequirementsArgs(requests=resources.requests(driver.pause)),
+                resources=resources.unbounded(driver.pause),
                 security_context=SecurityContextArgs(allow_privilege_escalation=False, read_only_root_filesystem=True),
             )
         ],
@@ -147,7 +146,7 @@ def _installer(driver: DriverPlan, paths: dict[str, tuple[str, str]]) -> Contain
         image_pull_policy="Never",
         command=["/bin/sh", "-c", (SCRIPTS / "install_driver_cos.sh").read_text()] if cos else None,
         env=[EnvVarArgs(name=key, value=value) for key, value in sorted(environment.items())],
-        resources=ResourceRequirementsArgs(requests=resources.requests(driver.installer)),
+        resources=resources.unbounded(driver.installer),
         security_context=SecurityContextArgs(privileged=True),
         volume_mounts=[
             VolumeMountArgs(name=volume, mount_path=inside) for volume, (_, inside) in sorted(paths.items())
@@ -167,6 +166,6 @@ def verifier(driver: DriverPlan, seconds: int = WAIT_SECONDS) -> ContainerArgs:
         image_pull_policy="Never",
         command=["/bin/sh", "-c", (SCRIPTS / "verify_driver.sh").read_text()],
         env=[EnvVarArgs(name=key, value=value) for key, value in environment.items()],
-        resources=ResourceRequirementsArgs(requests=resources.requests(driver.verifier)),
+        resources=resources.unbounded(driver.verifier),
         security_context=SecurityContextArgs(allow_privilege_escalation=False),
     )

@@ -15,7 +15,6 @@ from pulumi_kubernetes.core.v1 import (
     PodSpecArgs,
     PodTemplateSpecArgs,
     ProbeArgs,
-    ResourceRequirementsArgs,
     SecurityContextArgs,
     TolerationArgs,
     VolumeArgs,
@@ -68,7 +67,7 @@ class DriverContainer(pulumi.ComponentResource):
                 namespace=args.namespace,
                 labels={**own, **labels.MANAGED_BY},
                 # a machine may be off, or compile for a quarter of an hour: the servers wait by themselves
-                annotations={"pulumi.com/skipAwait": "true"},
+                annotations=labels.NO_WAIT,
             ),
             spec=DaemonSetSpecArgs(
                 selector=LabelSelectorArgs(match_labels=own),
@@ -100,7 +99,7 @@ def _pod(driver: SiteDriver) -> PodSpecArgs:
                 args=["init"],
                 command=["nvidia-driver"],
                 env=[EnvVarArgs(name=key, value=value) for key, value in sorted(environment.items())],
-                resources=ResourceRequirementsArgs(requests=resources.requests(driver.asks)),
+                resources=resources.unbounded(driver.asks),
                 security_context=SecurityContextArgs(privileged=True),
                 volume_mounts=[
                     VolumeMountArgs(

@@ -20,7 +20,6 @@ from pulumi_kubernetes.core.v1 import (
     PodSpecArgs,
     PodTemplateSpecArgs,
     ProbeArgs,
-    ResourceRequirementsArgs,
     SecurityContextArgs,
     VolumeArgs,
     VolumeMountArgs,
@@ -34,7 +33,7 @@ from pulumi_kubernetes.networking.v1 import (
     NetworkPolicySpecArgs,
 )
 
-from components import labels
+from components import labels, resources
 from components.driver import verifier
 from components.monitoring import GOOGLE, OPERATOR, PATH, scraped
 from infra.names import fingerprint
@@ -89,7 +88,7 @@ class GpuExporter(pulumi.ComponentResource):
                     namespace=args.namespace,
                     labels={**its, **labels.MANAGED_BY},
                     # whoever only looks on must not make `up` fail
-                    annotations={"pulumi.com/skipAwait": "true"},
+                    annotations=labels.NO_WAIT,
                 ),
                 spec=DaemonSetSpecArgs(
                     selector=LabelSelectorArgs(match_labels=its),
@@ -141,10 +140,7 @@ def _pod(plan: GpuExporterPlan, pool: PoolPlan, counters: pulumi.Input[str]) -> 
                     ),
                 ],
                 ports=[ContainerPortArgs(name="metrics", container_port=plan.port)],
-                resources=ResourceRequirementsArgs(
-                    requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-                    limits={"memory": str(plan.memory_limit)},
-                ),
+                resources=resources.bounded(cpu=plan.cpu_request, memory=plan.memory_request, limit=plan.memory_limit),
                 # without NVIDIA's container runtime, and without taking a GPU from a server, there is no other way
                 security_context=SecurityContextArgs(privileged=True),
                 liveness_probe=_asked(period=30, failures=4),

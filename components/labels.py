@@ -1,4 +1,4 @@
-"""Labels, taints and tolerations: said once, since nodes, pods, Services and policies have to agree on them."""
+"""Labels, annotations, taints and tolerations, said once: nodes, pods, Services and policies have to agree on them."""
 
 from pulumi_kubernetes.core.v1 import TolerationArgs
 
@@ -8,6 +8,8 @@ POOL = POOL_LABEL
 GPU_TAINT = "nvidia.com/gpu"
 GPU_TAINT_VALUE = "present"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "ollama-fleet"}
+NO_WAIT = {"pulumi.com/skipAwait": "true"}
+"""An annotation: `up` goes on without waiting until the object is ready."""
 
 
 def of_site(pool: str) -> str:

@@ -14,7 +14,6 @@ from pulumi_kubernetes.core.v1 import (
     EnvVarSourceArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
-    ResourceRequirementsArgs,
     Secret,
     SecretKeySelectorArgs,
     VolumeArgs,
@@ -22,7 +21,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import ObjectMetaArgs
 
-from components import labels
+from components import labels, resources
 from components.chat_pod import DOOR, door_certificate
 from components.restricted import locked_down, pod_security
 from infra.plan.model import LoadTestPlan
@@ -124,10 +123,7 @@ def _pod(args: LoadTestArgs, program: ConfigMap, secret: Secret | None) -> PodSp
                     EnvVarArgs(name="PYTHONPATH", value=PROGRAM),
                     *key,
                 ],
-                resources=ResourceRequirementsArgs(
-                    requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-                    limits={"memory": str(plan.memory_limit)},
-                ),
+                resources=resources.bounded(cpu=plan.cpu_request, memory=plan.memory_request, limit=plan.memory_limit),
                 security_context=locked_down(),
                 volume_mounts=[
                     VolumeMountArgs(name="program", mount_path=f"{PROGRAM}/loadtest", read_only=True),

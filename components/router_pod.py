@@ -13,7 +13,6 @@ from pulumi_kubernetes.core.v1 import (
     LifecycleHandlerArgs,
     PodSpecArgs,
     ProbeArgs,
-    ResourceRequirementsArgs,
     SecretVolumeSourceArgs,
     TCPSocketActionArgs,
     TopologySpreadConstraintArgs,
@@ -22,7 +21,7 @@ from pulumi_kubernetes.core.v1 import (
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs
 
-from components import labels
+from components import labels, resources
 from components.restricted import locked_down, pod_security
 from infra.plan import containers
 from infra.plan.model import RouterPlan
@@ -96,10 +95,7 @@ def _envoy(plan: RouterPlan) -> ContainerArgs:
         restart_policy="Always",
         args=containers.envoy_arguments(plan),
         ports=[ContainerPortArgs(name="http", container_port=plan.port)],
-        resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{plan.cpu_request}m", "memory": str(plan.memory_request)},
-            limits={"memory": str(plan.memory_limit)},
-        ),
+        resources=resources.bounded(cpu=plan.cpu_request, memory=plan.memory_request, limit=plan.memory_limit),
         security_context=locked_down(),
         # open when its first clusters are looked up and probed
         startup_probe=ProbeArgs(http_get=_door(plan, HEALTH), period_seconds=1, failure_threshold=START_SECONDS),
@@ -135,9 +131,8 @@ def _control(plan: RouterPlan, mode: str) -> ContainerArgs:
             EnvVarArgs(name="PYTHONPATH", value=containers.PROGRAM),
         ],
         ports=None if first else [ContainerPortArgs(name="metrics", container_port=plan.metrics_port)],
-        resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{plan.control_cpu_request}m", "memory": str(plan.control_memory_request)},
-            limits={"memory": str(plan.control_memory_limit)},
+        resources=resources.bounded(
+            cpu=plan.control_cpu_request, memory=plan.control_memory_request, limit=plan.control_memory_limit
         ),
         security_context=locked_down(),
         readiness_probe=None

@@ -22,7 +22,6 @@ from pulumi_kubernetes.core.v1 import (
     LifecycleArgs,
     LifecycleHandlerArgs,
     PersistentVolumeClaim,
-    PersistentVolumeClaimSpecArgs,
     PersistentVolumeClaimVolumeSourceArgs,
     PodSpecArgs,
     PodTemplateSpecArgs,
@@ -34,7 +33,6 @@ from pulumi_kubernetes.core.v1 import (
     ServiceSpecArgs,
     VolumeArgs,
     VolumeMountArgs,
-    VolumeResourceRequirementsArgs,
 )
 from pulumi_kubernetes.meta.v1 import LabelSelectorArgs, ObjectMetaArgs
 from pulumi_kubernetes.networking.v1 import (
@@ -48,8 +46,9 @@ from pulumi_kubernetes.networking.v1 import (
 )
 from pulumi_kubernetes.policy.v1 import PodDisruptionBudget, PodDisruptionBudgetSpecArgs
 
-from components import labels
+from components import labels, resources
 from components.restricted import locked_down, pod_security
+from components.volume import claim
 from infra.plan import containers
 from infra.plan.model import OLLAMA_PORT, PoolPlan
 from infra.plan.naming import OVERRIDE
@@ -102,7 +101,9 @@ class Server(pulumi.ComponentResource):
             data=definitions(pool.prepared, pool.elsewhere),
             opts=child,
         )
-        volume = _volume(name, pool, metadata(pool.names.models), child) if pool.volume else None
+        volume = None
+        if pool.volume:
+            volume = claim(f"{name}-volume", metadata(pool.names.models), pool.volume_request, child)
         self.service = Service(
             f"{name}-service",
             metadata=metadata(workload),
@@ -179,20 +180,6 @@ def _first_replicas(pool: PoolPlan) -> int | None:
     return pool.replicas.min if pool.sleeps or not pool.replicas.scales else None
 
 
-def _volume(name: str, pool: PoolPlan, metadata: ObjectMetaArgs, opts: pulumi.ResourceOptions) -> PersistentVolumeClaim:
-    # GKE binds it where the first pod lands: waiting for it here would wait for ever while the pool sleeps
-    metadata.annotations = {"pulumi.com/skipAwait": "true"}
-    return PersistentVolumeClaim(
-        f"{name}-volume",
-        metadata=metadata,
-        spec=PersistentVolumeClaimSpecArgs(
-            access_modes=["ReadWriteOnce"],
-            resources=VolumeResourceRequirementsArgs(requests={"storage": pool.volume_request}),
-        ),
-        opts=opts,
-    )
-
-
 def _pod(
     pool: PoolPlan,
     args: ServerArgs,
@@ -233,16 +220,16 @@ def _store(volume: PersistentVolumeClaim | None) -> list[VolumeArgs]:
 
 
 def _ollama(pool: PoolPlan) -> ContainerArgs:
-    resources = {"memory": str(pool.memory_request)}
+    whole = {"memory": str(pool.memory_request)}
     if pool.gpus_per_replica:
-        resources["nvidia.com/gpu"] = str(pool.gpus_per_replica)
+        whole["nvidia.com/gpu"] = str(pool.gpus_per_replica)
     return ContainerArgs(
         name="ollama",
         image=pool.runtime.image,
         command=command("serve"),
         ports=[ContainerPortArgs(name="http", container_port=OLLAMA_PORT)],
         env=_environment({**pool.environment, **proof(pool)}),
-        resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **resources}, limits=resources),
+        resources=ResourceRequirementsArgs(requests={"cpu": f"{pool.cpu_request}m", **whole}, limits=whole),
         security_context=locked_down(),
         volume_mounts=_mounts(pool),
         # the proof of the GPU, once
@@ -294,9 +281,7 @@ def _prepare(pool: PoolPlan, mode: str) -> ContainerArgs:
                 "FLEET_ROUTES": containers.ROUTES,
             }
         ),
-        resources=ResourceRequirementsArgs(
-            requests={"cpu": f"{cpu}m", "memory": str(memory)}, limits={"memory": str(limit)}
-        ),
+        resources=resources.bounded(cpu=cpu, memory=memory, limit=limit),
         security_context=locked_down(),
         volume_mounts=[
             *_mounts(pool),

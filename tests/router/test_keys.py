@@ -2,26 +2,17 @@
 
 import http.client
 import json
-import shutil
-import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from router import facts
 from router.keys import CREDENTIALS
-from router.reading import MapError
-from router.rules import OPEN, parse
 from tests.router.conftest import Fleet, OpenDoor
 from tests.router.door import Answer, Door, wait_until
 from tests.router.fake_ollama import FakeOllama
-from tests.router.maps import PROPERTY
 
 SEARCH, EVERYONE = "search-0123456789-abcdefghijklmnop", "everyone-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 KEYS = {"search": SEARCH, "everyone": EVERYONE}
@@ -395,83 +386,3 @@ def test_any_page_may_call_where_the_file_says_so(open_door: OpenDoor, t4: FakeO
 def test_without_named_pages_no_answer_speaks_of_origins(fleet: Fleet) -> None:
     answer = chat(fleet.door, {"origin": "https://chat.example.org", **bearer(EVERYONE)})
     assert not [name for name in answer.headers if name.startswith("access-control")]
-
-
-@given(st.text(max_size=20), st.dictionaries(st.text(max_size=5), st.text(max_size=70), max_size=3))
-@PROPERTY
-def test_whatever_the_rules_hold_they_are_read_or_refused(text: str, digests: dict[str, str]) -> None:
-    for content in (text, json.dumps(text), json.dumps({**dict.fromkeys(digests, text), "auth": "keys"})):
-        try:
-            parse(content, digests)
-        except MapError as refused:
-            assert not [digest for digest in digests.values() if len(digest) > 20 and digest in str(refused)]
-
-
-@pytest.mark.parametrize(
-    "entry", [{"maxBody": -1}, {"maxBody": 2**32}, {"maxBody": float("inf")}, {"contexts": {"m": float("inf")}}]
-)
-def test_a_number_that_envoy_has_no_place_for_is_refused(entry: dict[str, object]) -> None:
-    rules = {"auth": "none", "clientOptions": "pass", "contexts": {}, "maxBody": 1, "origins": []}
-    parse(json.dumps(rules), {})
-    with pytest.raises(MapError):
-        parse(json.dumps({**rules, **entry}), {})
-
-
-@pytest.mark.parametrize("models", [[], "llama3.1:8b", {}, 0])
-def test_a_key_whose_list_of_models_is_none_is_refused_and_not_let_in_everywhere(models: object) -> None:
-    rules = {"auth": "keys", "clientOptions": "pass", "contexts": {}, "maxBody": 1, "origins": []}
-    with pytest.raises(MapError, match="list of models"):
-        parse(json.dumps({**rules, "keys": {"search": {"models": models}}}), {"search": "a" * 64})
-
-
-def test_rules_and_facts_without_end_are_refused() -> None:
-    for read in (lambda text: parse(text, {}), facts.parse):
-        with pytest.raises(MapError):
-            read("[" * 100_000)
-    with pytest.raises(MapError):
-        facts.parse('{"models": {"m": {"size": 1e999}}}')
-
-
-def test_rules_that_ask_for_nothing_are_what_a_fleet_without_keys_has() -> None:
-    assert OPEN.keys is None
-
-
-def test_a_certificate_is_exchanged_without_a_restart_and_a_broken_one_is_not(
-    open_door: OpenDoor, t4: FakeOllama, pairs: Callable[[str], dict[str, str]]
-) -> None:
-    first, second = pairs("first.example"), pairs("second.example")
-    door = open_door(_map(t4), keys={"everyone": EVERYONE}, pair=first)
-    wait_until(lambda: _served(door) == _der(first))
-    door.tls.publish(second)
-    wait_until(lambda: _served(door) == _der(second))
-    door.tls.publish({"tls.crt": first["tls.crt"], "tls.key": second["tls.key"]})
-    wait_until(lambda: door.metric("ollama_fleet_door_faults") == 1)
-    assert _served(door) == _der(second)
-    assert "no pair that can serve" in door.log()
-    with pytest.raises((ConnectionError, http.client.HTTPException)):
-        door.ask("GET", "/")
-
-
-@pytest.fixture
-def pairs(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """Makes the content of a TLS Secret for a name."""
-
-    def make(name: str) -> dict[str, str]:
-        openssl = shutil.which("openssl")
-        if openssl is None:
-            pytest.skip("no openssl on PATH, which makes the test's certificate")
-        options = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
-        command = [openssl, "req", *options, "-subj", f"/CN={name}", *files]
-        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=30)
-        return {f"tls.{kind}": (tmp_path / f"{name}.{kind}").read_text() for kind in ("crt", "key")}
-
-    return make
-
-
-def _served(door: Door) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", door.port), timeout=5))
-
-
-def _der(pair: Mapping[str, str]) -> bytes:
-    return ssl.PEM_cert_to_DER_cert(pair["tls.crt"])
