@@ -181,6 +181,23 @@ CASES: tuple[Case, ...] = (
         for title, value in (("NUL", "1\0"), ("half a character", "\ud800"), ("a megabyte", "a b " * 2**18))
     ),
     Case(
+        "a machine as no cluster calls one",
+        {
+            "sites/rig": {
+                "kubernetes": {"context": "rig"},
+                "url": "https://rig.example.org",
+                "nodes": {
+                    "Rig_1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"},
+                    "rig-2": {"gpus": {"m60": 2}, "memory": "32Gi", "disk": "400Gi"},
+                },
+            }
+        },
+        "fleet.sites.rig.nodes.Rig_1",
+        "no node of a Kubernetes cluster is called Rig_1",
+        "kubectl get nodes",
+        alone=False,
+    ),
+    Case(
         "a schedule of a thousand windows",
         {"pools/t4/schedule": [{"from": "0 8 * * *", "to": "0 9 * * *"}] * 1000},
         "fleet.pools.t4.schedule",
