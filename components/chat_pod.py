@@ -43,7 +43,14 @@ def terminator(plan: ChatPlan) -> dict[str, str]:
             name=plan.door.host or "",
             folder=DOOR,
         )
-    return terminating.files(TLS_PORT, plan.port, configuration=CONFIGURATION, pair=CERTIFICATE, door=door)
+    return terminating.files(
+        TLS_PORT,
+        plan.port,
+        configuration=CONFIGURATION,
+        pair=CERTIFICATE,
+        memory=plan.envoy_memory_limit,
+        door=door,
+    )
 
 
 def pod(
@@ -139,8 +146,8 @@ def _envoy(plan: ChatPlan, router: RouterPlan) -> ContainerArgs:
         args=[
             *("--config-path", f"{CONFIGURATION}/{terminating.FILE}"),
             "--disable-hot-restart",
-            "--log-level",
-            "warning",
+            *("--concurrency", str(router.threads)),
+            *("--log-level", "warning"),
         ],
         ports=[ContainerPortArgs(name="https", container_port=TLS_PORT)],
         resources=resources.bounded(

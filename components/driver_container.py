@@ -82,7 +82,8 @@ class DriverContainer(pulumi.ComponentResource):
 def _pod(driver: SiteDriver) -> PodSpecArgs:
     flavour = {"KERNEL_MODULE_TYPE": driver.modules} if driver.modules else {}
     environment = {
-        # a pod that starts again finds its modules in use and must not try to replace them
+        # one that starts again finds its modules in use and must not try to replace them: builds since 2026-01-15 look
+        # at this (NVIDIA/gpu-driver-container @85678ce), those before wait until no server uses the card
         "DRIVER_CONFIG_DIGEST": f"{driver.image.rpartition(':')[2]}{f'-{driver.modules}' if driver.modules else ''}",
         **flavour,
     }

@@ -4,10 +4,15 @@ door behind it."""
 import json
 from dataclasses import dataclass
 
-from router import certificate
+from router import certificate, overload
+from router.bootstrap import HEADERS_WITHIN, IDLE_CONNECTION
+from router.clusters import CONNECTION_BUFFER
 from router.extension import LOOPBACK, Config, extension, socket, typed
 
 FILE, AUTHORITY = "envoy.json", "authority.json"
+MOST_CONNECTIONS = 1_000
+"""Of browsers, which have two each. Whoever comes here has shown no key yet: with Envoy's own bounds, 150 clients that
+asked for a picture and did not read it took 210 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +28,11 @@ class Door:
     """Where its Secret is mounted, the certificate alone."""
 
 
-def files(port: int, server_port: int, *, configuration: str, pair: str, door: Door | None = None) -> dict[str, str]:
-    """What Envoy reads from the folder `configuration`, with the certificate and its key in the folder `pair`.
+def files(
+    port: int, server_port: int, *, configuration: str, pair: str, memory: int, door: Door | None = None
+) -> dict[str, str]:
+    """What Envoy reads from the folder `configuration`, with the certificate and its key in the folder `pair`, where it
+    may take so many bytes.
 
     WebSockets pass, a renewed pair is taken up, and a stream may be silent as long as the server wants. The door is
     believed with a certificate of the mounted chain alone, as it is renewed, and for its name where that is known.
@@ -35,12 +43,14 @@ def files(port: int, server_port: int, *, configuration: str, pair: str, door: D
     clusters = [_cluster("server", LOOPBACK, server_port)]
     more: dict[str, Config] = {}
     if door is not None:
-        listeners.append(_listener("door", LOOPBACK, door.listen))
+        # who was let in goes on
+        listeners.append(_listener("door", LOOPBACK, door.listen) | {"bypass_overload_manager": True})
         clusters.append(_cluster("door", door.address, door.port, transport_socket=_tls(door, configuration)))
         more[AUTHORITY] = {"resources": [_authority(door)]}
     bootstrap = {
         "node": {"id": "terminator", "cluster": "ollama-fleet"},
         "static_resources": {"listeners": listeners, "clusters": clusters},
+        "overload_manager": overload.manager(memory=memory, connections=MOST_CONNECTIONS),
     }
     parts = {FILE: bootstrap, certificate.FILE: {"resources": [certificate.secret(pair)]}, **more}
     return {name: json.dumps(part, indent=1) + "\n" for name, part in parts.items()}
@@ -54,12 +64,19 @@ def _listener(cluster: str, address: str, port: int, *, upgrades: bool = False, 
         stat_prefix=cluster,
         use_remote_address=True,
         normalize_path=True,
+        request_headers_timeout=HEADERS_WITHIN,
+        common_http_protocol_options={"idle_timeout": IDLE_CONNECTION},
         stream_idle_timeout="0s",
         **({"upgrade_configs": [{"upgrade_type": "websocket"}]} if upgrades else {}),
         http_filters=[extension("envoy.filters.http.router", "extensions.filters.http.router.v3.Router")],
         route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [everything]}]},
     )
-    return {"name": cluster, "address": socket(address, port), "filter_chains": [{**chain, "filters": [manager]}]}
+    return {
+        "name": cluster,
+        "address": socket(address, port),
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
+        "filter_chains": [{**chain, "filters": [manager]}],
+    }
 
 
 def _cluster(name: str, address: str, port: int, **more: Config) -> Config:
@@ -68,6 +85,7 @@ def _cluster(name: str, address: str, port: int, **more: Config) -> Config:
         "type": "STRICT_DNS",
         "dns_lookup_family": "V4_PREFERRED",
         "connect_timeout": "5s",
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER,
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address, port)}}]}],

@@ -74,6 +74,14 @@ def check(catalogue: Catalogue, config: FleetConfig, name: str, pool: Pool, driv
             f"install R{driver.branch} on the machine itself, and take driver out",
         )
         return
+    if site.kubernetes.device_plugin == "existing":
+        yield warning(
+            f"{place('sites', pool.site or '')}.kubernetes.devicePlugin",
+            "where NVIDIA's GPU operator is what is there, it brings a driver to these machines too, and of two that "
+            "load their modules each stops the other",
+            "install the operator with driver.enabled=false, or take driver: container out and leave it to the "
+            "operator",
+        )
     there = systems(config, pool)
     if not there:
         yield error(

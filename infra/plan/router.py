@@ -48,7 +48,8 @@ def check(config: FleetConfig, plan: RouterPlan) -> Iterator[Problem]:
                 "paste the text of the certificate, or name the file that has it",
             )
     needed = sum(len(text.encode()) for text in (plan.routes, plan.facts, plan.rules, *plan.authorities.values()))
-    if config.gke is not None and needed >= CONFIG_MAP_BYTES:
+    in_a_cluster = config.gke is not None or any(site.kubernetes is not None for site in config.sites.values())
+    if in_a_cluster and needed >= CONFIG_MAP_BYTES:
         names = len(config.models) + len(config.aliases)
         yield error(
             place("models"),

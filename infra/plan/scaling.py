@@ -10,7 +10,9 @@ from infra.plan import asked, capacity, schedule
 from infra.plan.capacity import GIB
 from infra.plan.draft import Draft
 from infra.plan.model import KedaPlan, KeptPlan, ModelPlan, Nodes, PoolPlan, ScalingPlan, SleepPlan, WindowPlan
+from infra.plan.router import MEMORY_LIMIT
 from infra.problem import Problem, error, warning
+from router import overload
 
 UP_AFTER, DOWN_AFTER = 30, 600
 UP_EVERY, DOWN_EVERY = 60, 120
@@ -20,6 +22,8 @@ LOOK_EVERY = 5
 UTILIZATION = 50
 """Per cent of the CPU and of the memory that a pod asks for."""
 HOLD_LIMIT = 200
+HELD_BYTES = 150_000
+"""Of a router for each request that waits, its body apart, which stands there twice. Measured with 400, 2026-11-22."""
 SHORTEST_IDLE = 300
 """Seconds: a pool that goes as soon as nobody asks would be woken anew by whoever reads an answer first."""
 LONGEST_WINDOW = 3600
@@ -110,6 +114,7 @@ def check(
         yield from _asleep(name, entry, pool, sorted(last_of[name]))
         yield from schedule.check(name, entry, pool)
     yield from _waits(by_name, models)
+    yield from _all_who_wait(pools)
     yield from _splits(config, by_name, models)
 
 
@@ -228,6 +233,19 @@ def _waits(pools: Mapping[str, PoolPlan], models: Sequence[ModelPlan]) -> Iterat
             place("pools", name, "wake"),
             f"while {name} sleeps, requests for {some(names)} wait for it, though another pool of the route is up",
             "wake: fallback answers from that one at once, and wakes this one meanwhile",
+        )
+
+
+def _all_who_wait(pools: Sequence[PoolPlan]) -> Iterator[Problem]:
+    """More than a router has memory for, whatever they ask."""
+    held = {pool.name: pool.scaling.sleep.held_at_most for pool in pools if pool.scaling.sleep}
+    total, room = sum(held.values()), int(overload.FROM * MEMORY_LIMIT / HELD_BYTES) // 100 * 100
+    if total > room:
+        yield warning(
+            place("pools", max(held, key=lambda name: (held[name], name)), "holdLimit"),
+            f"{total:,} requests may wait in each router pod, and from {room:,} small ones on it gives up requests for "
+            "want of memory, with large bodies much sooner",
+            f"let at most {room:,} wait, all pools together",
         )
 
 

@@ -32,6 +32,8 @@ HOME_PORT = 8443
 TLS_SECRET = "ollama-site-tls"  # noqa: S105 - its name
 PORTS = {"https": 443, "http": 80}
 HEADER = "# Written by the fleet for the door of site {site}.\n"
+NODE = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+"""As Kubernetes names them: in lower case, and without _."""
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
@@ -111,6 +113,12 @@ def _pools_on(node: str, pools: Sequence[PoolPlan]) -> tuple[str, ...]:
 def _check_nodes(name: str, site: Site, pools: Sequence[PoolPlan]) -> Iterator[Problem]:
     """Kubernetes hands out GPUs by number: of two kinds on one node a pod gets whichever comes first."""
     for node in sorted(site.nodes):
+        if not NODE.fullmatch(node):
+            yield error(
+                place("sites", name, "nodes", node),
+                f"no node of a Kubernetes cluster is called {node}",
+                "name it as `kubectl get nodes` does: lower-case letters, digits, - and .",
+            )
         kinds = sorted({pool.gpu for pool in pools if node in _nodes(pool) and pool.needs.cards})
         if kinds and len(site.nodes[node].gpus) > 1:
             yield error(

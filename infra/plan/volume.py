@@ -49,6 +49,7 @@ def check(config: FleetConfig, pools: Sequence[PoolPlan]) -> Iterator[Problem]:
         if pool.volume:
             where = here if entry.volume_size else place("pools", pool.name, "storage")
             yield from _check(where, pool, named=entry.volume_size is not None)
+            yield from _on_the_machine(here, config, entry, pool)
         elif entry.volume_size and _is_ours(config, entry):
             kept = "pod" if pool.storage == "ephemeral" else "node"
             yield warning(
@@ -82,6 +83,19 @@ def _check(here: str, pool: PoolPlan, *, named: bool) -> Iterator[Problem]:
             f"a volume of {pool.volume_request} leaves {_gb(left, floor)} GB, and its models need "
             f"{_gb(wanted, ceil)} while a changed one arrives: such a pull fails",
             works,
+        )
+
+
+def _on_the_machine(here: str, config: FleetConfig, entry: Pool, pool: PoolPlan) -> Iterator[Problem]:
+    """A volume that stays on the node has no more room than the node."""
+    if entry.volume_size is None or entry.site is None or sources.storage(entry) != "node":
+        return
+    disks = {placed.node: config.sites[entry.site].nodes[placed.node].disk for placed in pool.placements}
+    for node in sorted(node for node, disk in disks.items() if disk < entry.volume_size):
+        yield warning(
+            here,
+            f"a volume of {pool.volume_request} is to stay on {node}, whose disk has {quantity(disks[node])}",
+            "write what the machine has, or storage: volume where the cluster has room elsewhere",
         )
 
 

@@ -44,6 +44,11 @@ def per_hour(hourly: Money, joint: str = "..") -> str:
     return span(f"{hourly.minimum:,.2f}", f"{hourly.maximum:,.2f}", joint)
 
 
+def an_hour(plan: FleetPlan) -> str:
+    """What the figures per hour are of: with schedules no hour costs the lower one."""
+    return "an hour" + (", the lower on average" if any(pool.scaling.kept for pool in plan.pools) else "")
+
+
 def prices(plan: FleetPlan) -> str:
     """Where and when the prices were taken; empty without a bill."""
     if plan.cost is None:

@@ -48,7 +48,7 @@ def _verdict(plan: FleetPlan) -> str:
     parts = [f"**{figures.verdict(plan)}**"]
     if plan.cost is not None:
         parts.append(f"**USD {figures.monthly(plan, plan.cost.total, TO)} a month**")
-        parts.append(f"USD {figures.per_hour(plan.cost.total, TO)} an hour")
+        parts.append(f"USD {figures.per_hour(plan.cost.total, TO)} {figures.an_hour(plan)}")
         parts.append(escape(figures.prices(plan)))
     return " · ".join(parts)
 

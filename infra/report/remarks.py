@@ -11,7 +11,7 @@ STRAINED = {Verdict.TIGHT: "tight on", Verdict.TOO_LARGE: "more than fits on"}
 def resident(plan: FleetPlan, model: ModelPlan) -> Resident | None:
     """The model as it stands on the first pool of its route."""
     first = _first(plan, model)
-    return next((one for one in first.residents if one.model == model.name), None) if first else None
+    return first.resident(model.name) if first else None
 
 
 def needs(model: ModelPlan) -> str:

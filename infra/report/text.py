@@ -113,7 +113,7 @@ def _pools(plan: FleetPlan) -> Table:
         base, total = plan.cost.base, plan.cost.total
         if items := figures.base(plan):
             rows.append(cells("base", items, "", "", figures.monthly(plan, base)))
-        hourly, sums = f"${figures.per_hour(total)} an hour", figures.monthly(plan, total)
+        hourly, sums = f"${figures.per_hour(total)} {figures.an_hour(plan)}", figures.monthly(plan, total)
         rows.append(tuple(Text(cell, style="bold") for cell in ("total", hourly, "", "", sums)))
     return Table(columns=columns, rows=rows)
 

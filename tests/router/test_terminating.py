@@ -1,13 +1,15 @@
 """TLS around a server that speaks none, as the chat page has it: the real Envoy before it, and on its way to a door."""
 
 import http.client
+import http.server
 import itertools
 import json
 import shutil
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,18 +22,21 @@ from tests.router.door import Mount, stop, wait_until
 from tests.simulated import running
 
 START_SECONDS = 20.0
+MEMORY = 2**28
+PICTURE = b"x" * 8_000_000
 
 
 @contextmanager
-def opened(envoy: Path, folder: Path, certificate: Path, server: int) -> Iterator[int]:
-    """Its port, while Envoy holds it with this certificate."""
+def opened(envoy: Path, folder: Path, certificate: Path, server: int) -> Iterator[tuple[int, int]]:
+    """Its port, while Envoy holds it with this certificate, and Envoy's process."""
     (port,) = free_ports(1)
     pair, configuration = folder / "pair", folder / "configuration"
     pair.mkdir()
     configuration.mkdir()
     for name in ("tls.crt", "tls.key"):
         (pair / name).write_bytes(certificate.read_bytes())
-    for name, text in terminating.files(port, server, configuration=str(configuration), pair=str(pair)).items():
+    files = terminating.files(port, server, configuration=str(configuration), pair=str(pair), memory=MEMORY)
+    for name, text in files.items():
         (configuration / name).write_text(text)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
@@ -40,7 +45,7 @@ def opened(envoy: Path, folder: Path, certificate: Path, server: int) -> Iterato
             stderr=log,
         )
     try:
-        yield port
+        yield port, process.pid
     finally:
         stop(process)
 
@@ -66,7 +71,7 @@ def test_a_stream_passes_under_the_certificate_and_nothing_passes_in_clear(
 ) -> None:
     with (
         running(Server("t4", [Model(name="m")], Behaviour())) as server,
-        opened(envoy, tmp_path, certificate, server) as port,
+        opened(envoy, tmp_path, certificate, server) as (port, _),
     ):
         wait_until(lambda: answers(port, certificate), START_SECONDS)
         one = connection(port, certificate)
@@ -88,7 +93,7 @@ def test_a_websocket_is_let_through(envoy: Path, certificate: Path, tmp_path: Pa
     """The page lives on one: the request for it reaches the server as such."""
     with (
         running(Server("t4", [Model(name="m")], Behaviour())) as server,
-        opened(envoy, tmp_path, certificate, server) as port,
+        opened(envoy, tmp_path, certificate, server) as (port, _),
     ):
         wait_until(lambda: answers(port, certificate), START_SECONDS)
         one = connection(port, certificate)
@@ -96,6 +101,51 @@ def test_a_websocket_is_let_through(envoy: Path, certificate: Path, tmp_path: Pa
         # the simulator has no such page; an Envoy that takes no upgrade answers 403 by itself
         assert one.getresponse().status == http.client.NOT_FOUND
         one.close()
+
+
+class Pictures(http.server.ThreadingHTTPServer):
+    """Of which each is more than there is room for on the way."""
+
+    daemon_threads, block_on_close, request_queue_size = True, False, 256
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves is part of the test."""
+
+
+class Picture(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        if self.path == "/picture":
+            self.wfile.write(PICTURE)
+
+
+def test_who_reads_nothing_of_what_he_asked_for_takes_no_memory(envoy: Path, certificate: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(Pictures(("127.0.0.1", 0), Picture))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        stack.callback(server.shutdown)
+        port, process = stack.enter_context(opened(envoy, tmp_path, certificate, server.server_address[1]))
+        wait_until(lambda: answers(port, certificate), START_SECONDS)
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        for _ in range(60):
+            one = http.client.HTTPSConnection("localhost", port, timeout=10, context=trusting)
+            stack.callback(one.close)
+            one.request("GET", "/picture")
+        wait_until(lambda: answers(port, certificate), START_SECONDS)
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
+        taken = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+        assert taken < 2**27
+
+
+def test_who_never_ends_his_headers_is_hung_up_and_connections_have_a_bound() -> None:
+    files = terminating.files(1, 2, configuration="/a", pair="/b", memory=MEMORY)
+    bootstrap = json.loads(files[terminating.FILE])
+    (listener,) = bootstrap["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["request_headers_timeout"] == "10s"
+    heap, connections = (one["typed_config"] for one in bootstrap["overload_manager"]["resource_monitors"])
+    assert (heap["max_heap_size_bytes"], connections["max_active_downstream_connections"]) == (MEMORY, 1000)
 
 
 @contextmanager
@@ -110,7 +160,7 @@ def asking(envoy: Path, folder: Path, certificate: Path, door: int, name: str = 
         (pair / file).write_bytes(certificate.read_bytes())
     believed.publish({"tls.crt": certificate.read_text()})
     way = terminating.Door(listen=listen, address="localhost", port=door, name=name, folder=str(believed.folder))
-    files = terminating.files(port, listen, configuration=str(configuration), pair=str(pair), door=way)
+    files = terminating.files(port, listen, configuration=str(configuration), pair=str(pair), memory=MEMORY, door=way)
     for file, text in files.items():
         (configuration / file).write_text(text)
     with (folder / "log").open("wb") as log:

@@ -106,6 +106,15 @@ def test_a_machine_cannot_have_a_driver_of_its_own_and_one_in_a_container() -> N
     assert "driver: container at both, or at neither" in told.remedy
 
 
+def test_a_device_plugin_that_is_there_may_be_an_operators_that_brings_a_driver_too() -> None:
+    there = fleet("t4", "ubuntu22.04")
+    there["sites"]["rack"]["kubernetes"]["devicePlugin"] = "existing"
+    (told,) = [one for one in decide(there).problems if one.place.endswith("devicePlugin")]
+    assert "driver.enabled=false" in told.remedy
+    there["pools"]["card"]["driver"] = "host"
+    assert not [one for one in decide(there).problems if one.place.endswith("devicePlugin")]
+
+
 def test_a_pool_without_a_gpu_needs_no_driver_beside_one_in_a_container() -> None:
     mixed = fleet("t4", "ubuntu22.04")
     mixed["pools"]["cpu"] = {"gpu": "none", "site": "rack"}

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from infra.config import FleetConfig, parse
+from infra.config import FleetConfig, Site, parse
 from infra.plan import router
 from infra.plan.build import build
 from infra.plan.model import RouterPlan
@@ -35,6 +35,11 @@ def test_more_names_than_a_config_map_holds_are_an_error_before_kubernetes_refus
     assert problem.place == "fleet.models"
     assert "3 names" in problem.message
     assert "two stacks" in problem.remedy
+    # no cluster at Google, but one of the owner's; on a machine with Docker nothing holds back a file
+    for kind, told in (({"kubernetes": {}}, 1), ({"docker": {}}, 0)):
+        site = Site.model_validate({**kind, "url": "https://lab.example.org"})
+        elsewhere = config.model_copy(update={"gke": None, "sites": {"lab": site}})
+        assert len(list(router.check(elsewhere, replace(plan, routes="x" * room)))) == told
 
 
 def test_the_door_waits_for_streams_as_long_as_the_slowest_pool() -> None:

@@ -56,6 +56,17 @@ def test_only_a_pool_that_may_have_no_pod_sleeps(plan_of: Plan, good: dict) -> N
     assert all(one.sleeps == (one.scaling.sleep is not None) for one in plan.pools)
 
 
+def test_more_who_may_wait_than_a_router_has_memory_for_are_warned_of(plan_of: Plan, good: dict) -> None:
+    def told(limit: int) -> list[str]:
+        good["pools"]["t4"]["holdLimit"] = limit
+        return [one.message for one in plan_of(good).problems if one.place == "fleet.pools.t4.holdLimit"]
+
+    # the a100's two hundred besides
+    assert told(4800) == []
+    (message,) = told(4801)
+    assert message.startswith("5,001 requests may wait in each router pod, and from 5,000")
+
+
 def test_a_wake_is_billed_from_the_boot_until_the_node_is_gone(plan_of: Plan, good: dict) -> None:
     def asleep() -> Any:
         return pool(plan_of(good)).scaling.sleep

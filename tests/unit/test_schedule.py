@@ -13,7 +13,7 @@ from infra.config.model import ScheduleWindow
 from infra.plan import schedule
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.problem import Problem, Severity
-from infra.report import figures
+from infra.report import figures, markdown, text
 from infra.report import json as to_json
 from tests.unit.conftest import Plan
 
@@ -81,6 +81,13 @@ def test_the_plan_says_for_how_long_a_schedule_keeps_a_pool_up_and_what_sleeping
     assert (kept["hoursPerMonth"], kept["usdPerMonth"]) == (pytest.approx(217.26, abs=0.01), pytest.approx(120, abs=1))
     assert found["scaling"]["sleep"]["hoursPerMonth"] == pytest.approx(MONTH - 217.26, abs=0.01)
     assert found["cost"]["usdPerMonth"]["minimum"] == pytest.approx(120, abs=1)
+
+
+def test_with_a_schedule_the_lower_figure_of_an_hour_is_told_to_be_a_mean(plan_of: Plan, good: dict) -> None:
+    before, plan = plan_of(good), plan_of(with_schedule(good, WORKDAYS))
+    for rendered in (text.render, markdown.render):
+        assert "an hour, the lower on average" not in rendered(before)
+        assert "an hour, the lower on average" in " ".join(rendered(plan).split())
 
 
 def test_a_budget_below_what_the_schedule_costs_is_refused(plan_of: Plan, good: dict) -> None:

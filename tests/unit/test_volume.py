@@ -74,6 +74,19 @@ def test_at_a_site_a_volume_is_nobodys_bill(plan_of: Plan) -> None:
     assert {line.title for line in plan.cost.lines if "volume" in line.title} == {"one volume"}
 
 
+def test_a_volume_that_stays_on_a_machine_is_no_larger_than_its_disk(plan_of: Plan) -> None:
+    def at_home(size: str, **pool: str) -> list[Problem]:
+        lab = {"kubernetes": {}, "url": "https://lab.example.org", "nodes": {}}
+        lab["nodes"] = {"box": {"gpus": {"l4": 1}, "memory": "64Gi", "disk": "900Gi"}}
+        whole = fleet() | {"sites": {"lab": lab}}
+        whole["pools"]["one"] = {"gpu": "l4", "site": "lab", "volumeSize": size, **pool}
+        return told(plan_of(whole))
+
+    assert at_home("900Gi") == at_home("901Gi", storage="volume") == []
+    (warned,) = at_home("901Gi")
+    assert "a volume of 901Gi is to stay on box, whose disk has 900Gi" in warned.message
+
+
 def test_a_size_too_small_is_refused_with_both_figures_and_the_one_that_works(plan_of: Plan) -> None:
     (refused,) = told(plan_of(fleet([20 * 10**9, LARGE], volumeSize="25G")))
     assert refused.severity is Severity.ERROR

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from infra.config.model import Replicas
@@ -110,10 +111,18 @@ class PoolPlan:
         """What its volume is claimed with, as Kubernetes writes it: `50G`."""
         return quantity(self.volume)
 
-    @property
+    @cached_property
     def takes_turns(self) -> bool:
         """Whether its models push each other out of the GPU's memory."""
         return self.loading == "onDemand" and sum(one.shares is None for one in self.residents) > 1
+
+    def resident(self, model: str) -> Resident | None:
+        """The model of that name as it stands here."""
+        return self._by_model.get(model)
+
+    @cached_property
+    def _by_model(self) -> dict[str, Resident]:
+        return {one.model: one for one in self.residents}  # a thousand models are asked for one by one
 
 
 @dataclass(frozen=True, kw_only=True)

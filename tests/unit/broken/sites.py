@@ -317,4 +317,21 @@ CASES: tuple[Case, ...] = (
         "get-contexts",
         alone=False,
     ),
+    Case(
+        "a machine as no cluster calls one",
+        {
+            "sites/rig": {
+                "kubernetes": {"context": "rig"},
+                "url": "https://rig.example.org",
+                "nodes": {
+                    "Rig_1": {"gpus": {"k80": 2}, "memory": "64Gi", "disk": "400Gi"},
+                    "rig-2": {"gpus": {"m60": 2}, "memory": "32Gi", "disk": "400Gi"},
+                },
+            }
+        },
+        "fleet.sites.rig.nodes.Rig_1",
+        "no node of a Kubernetes cluster is called Rig_1",
+        "kubectl get nodes",
+        alone=False,
+    ),
 )
