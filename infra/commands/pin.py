@@ -2,11 +2,12 @@
 
 import argparse
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from infra import lockfile, registry
 from infra.commands import common
-from infra.config import FleetConfig, parse
+from infra.config import FleetConfig, parse, place
 from infra.names import canonical_model
 from infra.plan.lock import Locked
 from infra.plan.sources import source
@@ -14,6 +15,14 @@ from infra.problem import error, has_errors
 
 AGAIN = "run fleet pin again where the registry is reached (HTTPS_PROXY names a proxy), or mend name or registry"
 HELP = "write down which digest each tag stands for today, so that all pods serve the same"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreached:
+    """A registry that does not answer, said once for all its models."""
+
+    cause: str
+    models: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,14 +40,22 @@ def run(arguments: argparse.Namespace) -> int:
         return common.say_errors(parsed.problems)
     known = lockfile.read(folder).models
     entries: dict[str, Locked] = {}
+    unreached: dict[str, Unreached] = {}
     status = common.OK
     for name, wanted in sources(parsed.config).items():
         locked = next((one for other, one in known.items() if canonical_model(other) == canonical_model(name)), None)
         pinned = parsed.config.models[name].digest or (locked.digest if locked else None)
+        host = registry.host(wanted)
+        if host in unreached:
+            unreached[host].models.append(name)
+            continue
         try:
             found = registry.find(wanted)
+        except registry.UnreachableError as failure:
+            unreached[host] = Unreached(cause=str(failure), models=[name])
+            continue
         except registry.RegistryError as failure:
-            common.say(error(f"fleet.models.{name}", str(failure), AGAIN))
+            common.say(error(place("models", name), str(failure), AGAIN))
             status = common.ERRORS
             continue
         state = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
@@ -49,7 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
             entries[name] = pin(found, locked if state != "moved" else None)
     if entries:
         lockfile.lay_over(folder, entries)
-    return status
+    for one in unreached.values():
+        where = place("models", *one.models) if len(one.models) == 1 else place("models")
+        common.say(error(where, f"{one.cause}, so nothing is known of {', '.join(one.models)}", AGAIN))
+    return common.ERRORS if unreached else status
 
 
 def sources(config: FleetConfig) -> dict[str, str]:
