@@ -288,6 +288,24 @@ def test_pins_are_written_kept_and_checked(
     assert plan_of(read(folder, "dev")).pool("t4").prepared[0].digest == second
 
 
+def test_a_pin_knows_what_a_line_written_by_hand_needs_and_still_does_when_its_tag_has_moved(
+    folder: Path, registry: Registry, weights: bytes
+) -> None:
+    def unknown() -> bool:
+        return any("does not know" in one.message for one in plan_of(read(folder, "dev")).problems)
+
+    (folder / "Pulumi.dev.yaml").write_text(stack_file(folder).replace("      # the first one\n", "      tiny: [t4]\n"))
+    registry.publish("me/mine:q4", weights)
+    registry.publish(TINY, weights)
+    assert unknown()
+    assert fleet(folder, "pin") == 0
+    assert not unknown()
+    moved = registry.publish(TINY, weights, note="second edition")
+    assert fleet(folder, "pin") == 0
+    assert not unknown()
+    assert moved in (folder / "fleet.lock.toml").read_text()
+
+
 def test_an_unpinned_model_is_a_warning_and_a_pinned_one_is_none(
     folder: Path, registry: Registry, weights: bytes
 ) -> None:

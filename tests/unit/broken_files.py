@@ -220,7 +220,13 @@ CASES: tuple[Case, ...] = (
     Case(
         "zones is a word", {"pools/t4/zones": "us-central1-a"}, "fleet.pools.t4.zones", "is not a list", "in brackets"
     ),
-    Case("keys is a list", {"router/keys": ["a"]}, "fleet.router.keys", "a list is not a mapping", "key: value"),
+    Case(
+        "keys is a list",
+        {"router/keys": ["a"]},
+        "fleet.router.keys",
+        "a list is not a mapping",
+        "below it: NAME: {}, and between its brackets what you want of models, requestsPerMinute",
+    ),
     Case(
         "an input is a list",
         {"models/support-bot/inputs/temperature": [1]},
@@ -733,7 +739,7 @@ CASES: tuple[Case, ...] = (
         {"models/mine": {"pools": ["t4"], "vram": "2Gi"}},
         "fleet.models.mine",
         "does not know mine",
-        "add vram: and disk:",
+        "`fleet pin` asks its registry; or add vram: and disk:",
     ),
     Case(
         "one model under two names",
