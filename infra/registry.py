@@ -17,6 +17,7 @@ from infra import gguf_header
 from infra.catalogue.types import Shape
 from infra.plan.lock import LARGEST_NUMBER
 from infra.plan.sources import PLAIN_HTTP
+from infra.unreachable import why
 
 DEFAULT_HOST = "registry.ollama.ai"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -35,6 +36,10 @@ SECONDS_IN_ALL = 600
 
 class RegistryError(Exception):
     """A registry that does not give what it is asked for, in a sentence."""
+
+
+class UnreachableError(RegistryError):
+    """A registry that does not answer at all: another of its models need not be asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +66,8 @@ class Header:
 
 def find(source: str) -> Found:
     """Resolve the name that a pool pulls (`llama3.2:1b`, `host/namespace/model:tag`). Raises RegistryError."""
-    scheme = "http" if source.startswith(PLAIN_HTTP) else "https"
-    *before, short = source.removeprefix(PLAIN_HTTP).split("/")
-    model, _, tag = short.partition(":")
-    namespace = before[-1] if before else "library"
-    host = "/".join(before[:-1]) or DEFAULT_HOST
-    url = f"{scheme}://{host}/v2/{namespace}/{model}"
-    body = _get(f"{url}/manifests/{tag or 'latest'}", source, {"Accept": MANIFEST}, most=LARGEST_MANIFEST)
+    url, tag = _repository(source)
+    body = _get(f"{url}/manifests/{tag}", source, {"Accept": MANIFEST}, most=LARGEST_MANIFEST)
     try:
         manifest: dict[str, Any] = json.loads(body)
         layers = manifest["layers"]
@@ -80,6 +80,20 @@ def find(source: str) -> Found:
     if min(sizes) < 0 or not 0 < sum(sizes) <= LARGEST_MODEL:
         raise RegistryError(f"{source} is no model of Ollama: its manifest has a size that none has")
     return Found(digest=hashlib.sha256(body).hexdigest(), size=sum(sizes), weights=weights, url=url)
+
+
+def host(source: str) -> str:
+    """Whom `find` asks."""
+    return urlsplit(_repository(source)[0]).netloc
+
+
+def _repository(source: str) -> tuple[str, str]:
+    scheme = "http" if source.startswith(PLAIN_HTTP) else "https"
+    *before, short = source.removeprefix(PLAIN_HTTP).split("/")
+    model, _, tag = short.partition(":")
+    namespace = before[-1] if before else "library"
+    where = "/".join(before[:-1]) or DEFAULT_HOST
+    return f"{scheme}://{where}/v2/{namespace}/{model}", tag or "latest"
 
 
 def header(found: Found, source: str) -> Header:
@@ -122,9 +136,7 @@ def _get(url: str, source: str, headers: dict[str, str], most: int) -> bytes:
     except http.client.HTTPException as failure:
         raise RegistryError(f"the registry of {source} does not speak HTTP: {type(failure).__name__}") from None
     except (OSError, ValueError) as failure:
-        reason = failure.reason if isinstance(failure, urllib.error.URLError) else failure
-        said = reason.strerror if isinstance(reason, OSError) else None
-        raise RegistryError(f"the registry of {source} is not reachable: {said or reason}") from None
+        raise UnreachableError(f"the registry {urlsplit(url).netloc} is not reachable: {why(failure)}") from None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

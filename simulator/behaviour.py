@@ -41,7 +41,7 @@ class Behaviour:
         for field in fields(self):
             _check(field.name, getattr(self, field.name), type(field.default))
         if self.failure not in FAILURES:
-            raise BehaviourError(f"failure: {self.failure!r} is none of {', '.join(FAILURES)}")
+            raise BehaviourError(f"failure: {self.failure!r} is not one of {', '.join(FAILURES)}")
         for name, least in (("parallel", 1), ("max_loaded", 1), ("max_queue", 0), ("after", 0), ("tokens", 0)):
             if getattr(self, name) < least:
                 raise BehaviourError(f"{name}: it is at least {least}")

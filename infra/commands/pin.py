@@ -2,18 +2,29 @@
 
 import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from infra import lockfile, registry
+from infra.catalogue import load
 from infra.commands import common
-from infra.config import FleetConfig, parse
+from infra.config import FleetConfig, parse, place
 from infra.names import canonical_model
 from infra.plan.lock import Locked
 from infra.plan.sources import source
 from infra.problem import error, has_errors
 
 AGAIN = "run fleet pin again where the registry is reached (HTTPS_PROXY names a proxy), or mend name or registry"
-HELP = "write down which digest each tag stands for today, so that all pods serve the same"
+HELP = "write down which digest each tag stands for today, and the shape of a model that the catalogue does not know"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreached:
+    """A registry that does not answer, said once for all its models."""
+
+    cause: str
+    models: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,25 +42,55 @@ def run(arguments: argparse.Namespace) -> int:
         return common.say_errors(parsed.problems)
     known = lockfile.read(folder).models
     entries: dict[str, Locked] = {}
+    unreached: dict[str, Unreached] = {}
     status = common.OK
     for name, wanted in sources(parsed.config).items():
-        locked = next((one for other, one in known.items() if canonical_model(other) == canonical_model(name)), None)
+        locked = _before(known, name)
         pinned = parsed.config.models[name].digest or (locked.digest if locked else None)
+        host = registry.host(wanted)
+        if host in unreached:
+            unreached[host].models.append(name)
+            continue
+        entry: Locked | None = None
         try:
             found = registry.find(wanted)
+            state = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
+            if not arguments.check:
+                entry = _entry(parsed.config, name, found, wanted, locked if state != "moved" else None)
+        except registry.UnreachableError as failure:
+            unreached[host] = Unreached(cause=str(failure), models=[name])
+            continue
         except registry.RegistryError as failure:
-            common.say(error(f"fleet.models.{name}", str(failure), AGAIN))
+            common.say(error(place("models", name), str(failure), AGAIN))
             status = common.ERRORS
             continue
-        state = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
         sys.stdout.write(f"{name}  {found.digest[:12]}  {state}\n")
         if arguments.check:
             status = status if state == "unchanged" else common.ERRORS
-        elif parsed.config.models[name].digest is None:
-            entries[name] = pin(found, locked if state != "moved" else None)
+        elif entry is not None:
+            entries[name] = entry
     if entries:
         lockfile.lay_over(folder, entries)
-    return status
+    for one in unreached.values():
+        where = place("models", *one.models) if len(one.models) == 1 else place("models")
+        common.say(error(where, f"{one.cause}, so nothing is known of {', '.join(one.models)}", AGAIN))
+    return common.ERRORS if unreached else status
+
+
+def _before(known: Mapping[str, Locked], name: str) -> Locked | None:
+    """What the lock says of a model, under whichever of its names."""
+    return next((one for other, one in known.items() if canonical_model(other) == canonical_model(name)), None)
+
+
+def _entry(config: FleetConfig, name: str, found: registry.Found, wanted: str, before: Locked | None) -> Locked | None:
+    """What the lock shall say: its digest, where the file has none, and its shape, where nobody else knows it."""
+    model, entry = config.models[name], pin(found, before)
+    catalogue = load()
+    known = {canonical_model(one) for one in (*catalogue.models, *catalogue.latest.tags)}
+    described = canonical_model(name) in known or (model.vram is not None and model.disk is not None)
+    if not described and entry.shape is None:
+        entry = entry.model_copy(update=vars(registry.header(found, wanted)))
+    return entry if model.digest is None or not described else None
 
 
 def sources(config: FleetConfig) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from infra.commands import common
+from infra.config import place
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
@@ -32,8 +33,10 @@ def run(operation: Literal["pause", "resume"], arguments: argparse.Namespace) ->
     """0 when every pool follows; 1 for a plan with errors, or where a pool does not: the others were told all the
     same. Raises UnreadableError, and tells nobody anything, where kubectl leads to a cluster that is not the plan's."""
     plan = common.plan_of(common.read_stack(arguments))
-    if has_errors(plan.problems):
-        return common.say_errors(plan.problems)
+    # a fleet that costs too much is the one to pause
+    hindrances = tuple(one for one in plan.problems if one.place != place("budget", "monthlyUsd"))
+    if has_errors(hindrances):
+        return common.say_errors(hindrances)
     pools = [pool for pool in plan.pools if pool.nodes is not None and pool.gpus_per_replica]
     if not pools:
         common.write("no pool with a GPU stands on GKE: nothing to do\n")

@@ -18,12 +18,17 @@ from infra.problem import error
 from infra.report import status as report
 from infra.report.text import page
 from infra.stack import UnreadableError
+from infra.unreachable import why
 from infra.visible import visible
 
 HELP = "what the door says of its fleet: pools, replicas, models, and why a pool is not ready"
 PATH = "/fleet/status.json"
 LOCAL = "http://127.0.0.1:8080"
 URL, KEY = "FLEET_URL", "FLEET_API_KEY"
+KEYS = (
+    "`pulumi stack output --show-secrets apiKeys` prints the keys of a stack, `fleet local` prints its own, and a "
+    "door by Docker has them in secrets/key-NAME"
+)
 PATIENCE = 15.0
 STACK_PATIENCE = 60.0
 LARGEST = 64 * 2**20
@@ -48,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = _ask(url, key, arguments.ca)
     if found is None:
         cause = "this key is not known there" if key else "it asks for a key"
-        how = "pulumi stack output --show-secrets apiKeys"
-        raise UnreadableError(error(url, cause, f"set {KEY}; {how} prints the keys of the stack"))
+        raise UnreadableError(error(url, cause, f"set {KEY}: {KEYS}"))
     try:
         verdict = report.unready(found)
         text = page(lambda width, color: report.render(found, url=url, width=width, color=color))
@@ -80,10 +84,8 @@ def _ask(url: str, key: str | None, authority: str | None) -> Any:
         if refused.code == http.client.UNAUTHORIZED:
             return None
         raise UnreadableError(_no_door(url, f"it answers {refused.code} to {PATH}")) from None
-    except urllib.error.URLError as failure:
-        raise UnreadableError(_no_door(url, f"it cannot be reached: {failure.reason}")) from None
     except (OSError, http.client.HTTPException) as failure:
-        raise UnreadableError(_no_door(url, f"it cannot be reached: {failure}")) from None
+        raise UnreadableError(_no_door(url, f"it cannot be reached: {why(failure)}")) from None
     except ValueError:
         raise UnreadableError(_no_door(url, f"{PATH} is not what a door answers")) from None
 

@@ -178,7 +178,10 @@ def _problem(raw: Mapping[str, Any], detail: ErrorDetails) -> Problem:
             remedy = _meaning(location) or "use lower-case letters, digits and -"
         case kind if kind in EXPECTED:
             what, remedy = EXPECTED[kind]
-            message, remedy = f"{shown(value)} is not {what}", remedy.format(_pairs(location))
+            message, remedy = (
+                f"{shown(value)} is not {what}",
+                remedy.format(_pairs(location, named=kind == "dict_type")),
+            )
         case _:
             message = f"{shown(value)} is refused: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
             remedy = _meaning(location) or "see `fleet schema` for what may stand here"
@@ -223,12 +226,14 @@ def _unknown_key(location: Sequence[str | int]) -> tuple[str, str]:
     return f"unknown key {shown(unknown)}", f"did you mean {found}? {known}" if found else known
 
 
-def _pairs(location: Sequence[str | int]) -> str:
-    """What may stand in the mapping at this place."""
+def _pairs(location: Sequence[str | int], *, named: bool) -> str:
+    """What may stand in the mapping at this place, `named` where its keys are names of the owner's."""
     if len(location) == 1 and location[0] in NAMED:
         return f", for instance {NAMED_FOR_INSTANCE[str(location[0])]}"
     section = _section_at(location)
     keys = sorted(field.alias or name for name, field in section.model_fields.items()) if section else []
+    if keys and named:
+        return f": NAME: {{}}, and between its brackets what you want of {', '.join(keys)}"
     return f": {', '.join(keys)}" if keys else ""
 
 

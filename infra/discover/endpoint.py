@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.discover.model import Place
+from infra.unreachable import why
 
 SECONDS = 10.0
 LONGEST = 2**24
@@ -50,7 +51,7 @@ def look(url: str, ask: Ask) -> Place:
         needs = ": it asks for a token, which $FLEET_TOKEN would be" if refused.code in (401, 403) else ""
         raise ValueError(f"it answers {refused.code}{needs}") from None
     except OSError as failure:
-        raise ValueError(f"it cannot be reached: {getattr(failure, 'reason', failure)}") from None
+        raise ValueError(f"it cannot be reached: {why(failure)}") from None
     except (ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
         raise ValueError("what answers there is no Ollama") from None
     name = parts.hostname.partition(".")[0].lower()

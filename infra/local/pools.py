@@ -14,6 +14,7 @@ from infra.plan import routes
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.problem import error
 from infra.stack import UnreadableError
+from infra.unreachable import why
 from router import MapError, parse
 from simulator import Behaviour, Model, Server
 from simulator.clock import duration
@@ -148,8 +149,7 @@ def _listed(url: str) -> list[str]:
             content = json.loads(answer.read(LONGEST_LIST))
         return [str(model["name"]) for model in content["models"]]
     except (OSError, ssl.SSLError, urllib.error.URLError, ValueError, KeyError, TypeError) as failure:
-        reason = getattr(failure, "reason", None) or failure
-        cause = f"no Ollama answers at {url}: {reason}"
+        cause = f"no Ollama answers at {url}: {why(failure)}"
         raise UnreadableError(
             error("OLLAMA_URL", cause, "start it (`ollama serve`), or leave OLLAMA_URL out for simulated servers")
         ) from None

@@ -71,6 +71,7 @@ def know(
                     place("models", name),
                     f"the catalogue does not know {file or base}, so nothing can be said about its memory",
                     (f"did you mean {nearest[0]}? else " if nearest else "")
+                    + ("" if file else "`fleet pin` asks its registry; or ")
                     + "add vram: and disk:, what it needs on the GPU and on disk",
                 )
             )

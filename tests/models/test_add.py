@@ -317,6 +317,24 @@ def test_pins_are_written_kept_and_checked(
     assert plan_of(read(folder, "dev")).pool("t4").prepared[0].digest == second
 
 
+def test_a_pin_knows_what_a_line_written_by_hand_needs_and_still_does_when_its_tag_has_moved(
+    folder: Path, registry: Registry, weights: bytes
+) -> None:
+    def unknown() -> bool:
+        return any("does not know" in one.message for one in plan_of(read(folder, "dev")).problems)
+
+    (folder / "Pulumi.dev.yaml").write_text(stack_file(folder).replace("      # the first one\n", "      tiny: [t4]\n"))
+    registry.publish("me/mine:q4", weights)
+    registry.publish(TINY, weights)
+    assert unknown()
+    assert fleet(folder, "pin") == 0
+    assert not unknown()
+    moved = registry.publish(TINY, weights, note="second edition")
+    assert fleet(folder, "pin") == 0
+    assert not unknown()
+    assert moved in (folder / "fleet.lock.toml").read_text()
+
+
 def test_an_unpinned_model_is_a_warning_and_a_pinned_one_is_none(
     folder: Path, registry: Registry, weights: bytes
 ) -> None:
@@ -342,9 +360,21 @@ def test_a_registry_that_does_not_answer_stops_no_other_pin(
     registry.publish("me/mine:q4", weights)
     assert fleet(folder, "pin") == 1
     told = capsys.readouterr().err
-    assert "is not reachable: Connection refused" in told
+    assert "127.0.0.1:1 is not reachable: Connection refused" in told
     assert "HTTPS_PROXY" in told
     assert "me/mine:q4" in (folder / "fleet.lock.toml").read_text()
+
+
+def test_a_registry_that_does_not_answer_is_told_of_once_with_all_its_models(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = "pools: [l4], registry: 'http://127.0.0.1:1', vram: 1Gi, disk: 1Gi"
+    text = stack_file(folder).replace("      # the first one\n", f"      gone:1b: {{{gone}}}\n      lost: {{{gone}}}\n")
+    (folder / "Pulumi.dev.yaml").write_text(text)
+    assert fleet(folder, "pin", "--check") == 1
+    (told,) = [one for one in capsys.readouterr().err.splitlines() if "127.0.0.1:1 " in one]
+    cause = "the registry 127.0.0.1:1 is not reachable: Connection refused"
+    assert told == f"error  fleet.models: {cause}, so nothing is known of gone:1b, lost"
 
 
 ENTRY = f"""[models.a]

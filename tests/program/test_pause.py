@@ -73,6 +73,17 @@ def test_a_resume_gives_each_its_minimum_and_its_autoscaler_back(
     assert "resumed busy, l4, t4" in capsys.readouterr().out
 
 
+def test_a_fleet_that_costs_more_than_its_budget_can_be_paused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = kubectl(folder, monkeypatch)
+    (folder / "Pulumi.dev.yaml").write_text(f"{STACK}    budget: {{monthlyUsd: 1}}\n")
+    assert main(["plan", "--cwd", str(folder)]) == 1
+    assert "the budget is $1" in capsys.readouterr().out
+    assert main(["pause", "--cwd", str(folder)]) == 0
+    assert len(log.read_text().splitlines()) == 3
+
+
 def test_one_pool_that_cannot_be_paused_keeps_no_other_from_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

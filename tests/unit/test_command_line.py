@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.__main__ import main
+
 ROOT = Path(__file__).parent.parent.parent
 FULL = Path("/dev/full")
 STACK = """config:
@@ -73,3 +75,20 @@ def test_missing_packages_are_told_with_the_command_that_brings_them(folder: Pat
 def test_no_home_is_no_hindrance(folder: Path) -> None:
     done = shell("env -u HOME $FLEET plan", folder)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "abc", "a port is a number from 1 to 65535"),
+        ("--port", "99999", "a port is a number from 1 to 65535"),
+        ("--load-seconds", "soon", "it is a number, 0 or more"),
+        ("--tokens-per-second", "-1", "it is a number, 0 or more"),
+    ],
+)
+def test_an_option_that_is_no_number_is_refused_in_words(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["local", option, value])
+    assert capsys.readouterr().err.splitlines()[-1] == f"fleet local: error: argument {option}: {said}"

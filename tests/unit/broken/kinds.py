@@ -77,7 +77,13 @@ CASES: tuple[Case, ...] = (
     Case(
         "zones is a word", {"pools/t4/zones": "us-central1-a"}, "fleet.pools.t4.zones", "is not a list", "in brackets"
     ),
-    Case("keys is a list", {"router/keys": ["a"]}, "fleet.router.keys", "a list is not a mapping", "key: value"),
+    Case(
+        "keys is a list",
+        {"router/keys": ["a"]},
+        "fleet.router.keys",
+        "a list is not a mapping",
+        "below it: NAME: {}, and between its brackets what you want of models, requestsPerMinute",
+    ),
     Case(
         "an input is a list",
         {"models/support-bot/inputs/temperature": [1]},

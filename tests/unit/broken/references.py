@@ -74,7 +74,7 @@ CASES: tuple[Case, ...] = (
         {"models/mine": {"pools": ["t4"], "vram": "2Gi"}},
         "fleet.models.mine",
         "does not know mine",
-        "add vram: and disk:",
+        "`fleet pin` asks its registry; or add vram: and disk:",
     ),
     Case(
         "one model under two names",
