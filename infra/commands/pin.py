@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from infra import lockfile, registry
 from infra.catalogue import load
@@ -14,6 +15,8 @@ from infra.names import canonical_model
 from infra.plan.lock import Locked
 from infra.plan.sources import source
 from infra.problem import error, has_errors
+
+State = Literal["new", "moved", "unchanged"]
 
 AGAIN = "run fleet pin again where the registry is reached (HTTPS_PROXY names a proxy), or mend name or registry"
 HELP = "write down which digest each tag stands for today, and the shape of a model that the catalogue does not know"
@@ -45,18 +48,12 @@ def run(arguments: argparse.Namespace) -> int:
     unreached: dict[str, Unreached] = {}
     status = common.OK
     for name, wanted in sources(parsed.config).items():
-        locked = _before(known, name)
-        pinned = parsed.config.models[name].digest or (locked.digest if locked else None)
         host = registry.host(wanted)
         if host in unreached:
             unreached[host].models.append(name)
             continue
-        entry: Locked | None = None
         try:
-            found = registry.find(wanted)
-            state = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
-            if not arguments.check:
-                entry = _entry(parsed.config, name, found, wanted, locked if state != "moved" else None)
+            digest, state, entry = _asked(parsed.config, name, wanted, _before(known, name), check=arguments.check)
         except registry.UnreachableError as failure:
             unreached[host] = Unreached(cause=str(failure), models=[name])
             continue
@@ -64,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             common.say(error(place("models", name), str(failure), AGAIN))
             status = common.ERRORS
             continue
-        sys.stdout.write(f"{name}  {found.digest[:12]}  {state}\n")
+        sys.stdout.write(f"{name}  {digest[:12]}  {state}\n")
         if arguments.check:
             status = status if state == "unchanged" else common.ERRORS
         elif entry is not None:
@@ -75,6 +72,17 @@ def run(arguments: argparse.Namespace) -> int:
         where = place("models", *one.models) if len(one.models) == 1 else place("models")
         common.say(error(where, f"{one.cause}, so nothing is known of {', '.join(one.models)}", AGAIN))
     return common.ERRORS if unreached else status
+
+
+def _asked(
+    config: FleetConfig, name: str, wanted: str, locked: Locked | None, *, check: bool
+) -> tuple[str, State, Locked | None]:
+    """What the tag stands for, how that is to the pin, and what to write down, if anything. Raises RegistryError."""
+    pinned = config.models[name].digest or (locked.digest if locked else None)
+    found = registry.find(wanted)
+    state: State = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
+    before = locked if state != "moved" else None
+    return found.digest, state, None if check else _entry(config, name, found, wanted, before)
 
 
 def _before(known: Mapping[str, Locked], name: str) -> Locked | None:
