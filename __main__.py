@@ -1,5 +1,8 @@
 """What `pulumi up` runs."""
 
-from components.program import main
+from infra.loading import loading
 
-main()
+with loading():
+    from components.program import main
+
+    main()

@@ -1,17 +1,15 @@
 """The program of a stack, run without engine or account, for the commands that show what it registers."""
 
 import argparse
-import gc
 import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from infra import stack as stacks
 from infra.commands import common
+from infra.loading import loading
 from infra.plan.lock import Lock
 from infra.plan.model import FleetPlan, SiteCluster, SitePlan
 from infra.problem import Problem, has_errors
@@ -48,7 +46,7 @@ def of(stack: stacks.Stack, lock: Lock | None = None) -> Recording:
     # the SDK of Kubernetes reads these for a provider's arguments; a recording is the same on every machine
     for name in [name for name in os.environ if name.startswith("PULUMI_K8S_")]:
         del os.environ[name]
-    with _loading():
+    with loading():
         from components.program import main
 
         return record(
@@ -62,28 +60,13 @@ def of(stack: stacks.Stack, lock: Lock | None = None) -> Recording:
 
 def of_site(stack: str, plan: FleetPlan, site: SitePlan, cluster: SiteCluster) -> Recording:
     """What stands at a Kubernetes site, but for its Secrets, which whoever applies it makes."""
-    with _loading():
+    with loading():
         from components.kubernetes_site import KubernetesSite, KubernetesSiteArgs
 
         def build() -> None:
             KubernetesSite(f"{site.name}-site", KubernetesSiteArgs(plan=plan, site=site, cluster=cluster, keys=None))
 
         return record(build, project=PROJECT, stack=stack)
-
-
-@contextmanager
-def _loading() -> Iterator[None]:
-    """The first recording loads the SDKs, whose classes are millions of objects that stay: looking through them
-    again and again while they are made is a third of `fleet diff`."""
-    if "components.program" in sys.modules or not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 def _settings(settings: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,18 @@ def refused(fleet: Any, **options: Any) -> str:
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return str(caught.value)
+
+
+def test_the_file_that_pulumi_runs_is_the_program() -> None:
+    fleet = fleet_of("home")
+    config = {stacks.KEY: json.dumps(fleet)}
+    ran = record(
+        lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__") and None,
+        project="ollama-fleet",
+        stack="dev",
+        config=config,
+    )
+    assert ran.to_json() == run(fleet).to_json()
 
 
 def test_a_broken_file_is_refused_with_every_error_and_its_remedy() -> None:
