@@ -74,8 +74,9 @@ def brute(start: str, end: str, days: Sequence[date]) -> list[bool]:
             both = fits(day, one.day), fits(weekday, one.isoweekday() % 7)
             return fits(month, one.month) and (all(both) if "*" in (day, weekday) else any(both))
 
-        at = [fits(hour, moment // 60) and fits(minute, moment % 60) for moment in range(1440)]
-        return [on(one) and moment for one in days for moment in at]
+        minutes = [fits(minute, one) for one in range(60)]
+        at = [fits(hour, one) and there for one in range(24) for there in minutes]
+        return [on_day and there for on_day in map(on, days) for there in at]
 
     def ahead(fired: list[bool]) -> Iterator[int]:
         """Of each minute, how many pass until the next one that fires, itself left out; from the last to the first."""
