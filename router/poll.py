@@ -24,6 +24,7 @@ ANSWER_WITHIN = 5.0
 BELIEVED_FOR = 15.0
 """Seconds for which a replica that does not answer is taken to hold what it held."""
 NO_ADDRESS = "has no address: it sleeps, or none of its pods is ready"
+NOWHERE = "has no address: no name server knows it, so the site's url leads nowhere"
 AT_ONCE = 32
 DONE_WITHIN = 15.0
 """Seconds for all answers of a replica: one that sends a byte now and then would keep its thread for ever."""
@@ -144,7 +145,8 @@ class Poller:
             if error.errno == socket.EAI_AGAIN:
                 self._failed(name, endpoint.host, "cannot be looked up: the name server does not answer")
                 return
-            self._failed(name, endpoint.host, NO_ADDRESS)
+            # a site does not sleep
+            self._failed(name, endpoint.host, NO_ADDRESS if pool.token is None else NOWHERE)
             found = []
         else:
             self._works(name, endpoint.host)

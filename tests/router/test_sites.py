@@ -171,6 +171,12 @@ def test_a_site_that_asks_for_another_token_is_named_with_the_cause(open_door: O
     wait_until(lambda: cause() == f"{site.address} answers 401 to /api/tags")
 
 
+def test_a_site_whose_name_leads_nowhere_is_down_and_does_not_sleep(open_door: OpenDoor) -> None:
+    door = open_door(one_site("nowhere.invalid"), tokens={"rig": TOKEN})
+    wait_until(lambda: _state(door) == "down" and "the site's url leads nowhere" in str(_pool(door)["cause"]))
+    assert (door.chat("m").status, "at site rig" in door.chat("m").json["error"]) == (503, True)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_site_with_an_authority_of_its_own_is_believed_with_it_alone(
     open_door: OpenDoor, ollama: StartOllama, certificate: Path, known: bool

@@ -224,6 +224,18 @@ def test_a_renewed_certificate_of_the_same_authority_is_believed_at_once_and_for
             assert status(listen) == answered
 
 
+@pytest.mark.parametrize(("name", "answered"), [("llm.example.org", 200), ("a.llm.example.org", 503)])
+def test_a_certificate_for_all_names_of_a_domain_is_for_each_of_them(
+    envoy: Path, issued: Callable[[str], Path], tmp_path: Path, name: str, answered: int
+) -> None:
+    shown = issued("*.example.org")
+    with (
+        running(Server("t4", [Model(name="m")], Behaviour()), shown) as door,
+        asking(envoy, tmp_path, shown, door, name) as (listen, _),
+    ):
+        assert status(listen) == answered
+
+
 def test_a_stream_passes_to_the_door(envoy: Path, certificate: Path, tmp_path: Path) -> None:
     with (
         running(Server("t4", [Model(name="m")], Behaviour()), certificate) as door,
