@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,12 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     parsed = parse(stack.fleet)
     if parsed.config is None or has_errors(parsed.problems):
         return common.say_errors(parsed.problems)
-    known = lockfile.read(folder).models
+    known = {canonical_model(name): one for name, one in lockfile.read(folder).models.items()}
     entries: dict[str, Locked] = {}
     unreached: dict[str, Unreached] = {}
     status = common.OK
     for name, wanted in sources(parsed.config).items():
-        locked = next((one for other, one in known.items() if canonical_model(other) == canonical_model(name)), None)
+        locked = known.get(canonical_model(name))
         pinned = parsed.config.models[name].digest or (locked.digest if locked else None)
         host = registry.host(wanted)
         if host in unreached:
@@ -70,15 +71,19 @@ def run(arguments: argparse.Namespace) -> int:
             entries[name] = entry
     if entries:
         lockfile.lay_over(folder, entries)
-    for one in unreached.values():
+    return max(status, _say(unreached.values()))
+
+
+def _say(unreached: Iterable[Unreached]) -> int:
+    status = common.OK
+    for one in unreached:
         where = place("models", *one.models) if len(one.models) == 1 else place("models")
         common.say(error(where, f"{one.cause}, so nothing is known of {', '.join(one.models)}", AGAIN))
-    return common.ERRORS if unreached else status
+        status = common.ERRORS
+    return status
 
 
-def _entry(
-    config: FleetConfig, name: str, found: registry.Found, wanted: str, before: Locked | None
-) -> Locked | None:
+def _entry(config: FleetConfig, name: str, found: registry.Found, wanted: str, before: Locked | None) -> Locked | None:
     """What the lock shall say: its digest, where the file has none, and its shape, where nobody else knows it."""
     model, entry = config.models[name], pin(found, before)
     catalogue = load()

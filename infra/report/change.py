@@ -3,6 +3,7 @@
 Every function returns plain text; text that came from the file is passed on as it stands, and escaped by its format.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -31,6 +32,8 @@ NOT_CHECKED = (
     "hand edits",
     "values of secrets",
 )
+LAST_INDEX = re.compile(r"(?P<list>.*)\[(?P<number>\d+)\][^\[]*")
+SHIFTED = 3
 NO_CREDENTIALS = "no credentials used"
 WIDTH = 120
 
@@ -262,9 +265,24 @@ def _because(one: ResourceChange) -> str:
 def resource_line(one: ResourceChange) -> tuple[str, str, str, str]:
     """Kind, name, what happens, and why or what differs."""
     kind = one.type.rpartition(":")[2]
-    detail = ", ".join(one.reasons) if one.reasons else ", ".join(item.path for item in one.properties)
+    detail = ", ".join(one.reasons) if one.reasons else ", ".join(paths([item.path for item in one.properties]))
     note = "; its nodes are made anew" if one.recreates_nodes else "; deleted before it is made" * one.deletes_first
     return kind, one.name, DOES[one.action], f"{detail}{note}"
+
+
+def paths(differing: Sequence[str]) -> tuple[str, ...]:
+    """The paths, those of one list as its range where several of its entries differ: one that comes shifts the rest."""
+    entries = [(path, LAST_INDEX.fullmatch(path)) for path in differing]
+    numbers: dict[str, set[int]] = {}
+    for _, found in entries:
+        if found:
+            numbers.setdefault(found["list"], set()).add(int(found["number"]))
+    said = []
+    for path, found in entries:
+        shifted = numbers[found["list"]] if found else set()
+        ends = f"{min(shifted)}..{max(shifted)}" if len(shifted) >= SHIFTED else ""
+        said.append(f"{found['list']}[{ends}]" if found and ends else path)
+    return tuple(dict.fromkeys(said))
 
 
 def resources(change: FleetChange) -> tuple[ResourceChange, ...]:

@@ -366,6 +366,17 @@ def test_a_comment_of_any_size_keeps_within_githubs_limit_and_its_end(size: int)
     assert "left out here" in rendered or size == 10
 
 
+def test_a_list_that_is_shifted_is_said_as_its_range_and_single_paths_as_they_are() -> None:
+    one, other = "spec.containers[0]", "spec.containers[1]"
+    shifted = [f"{one}.env[{index}].{key}" for index in range(2, 12) for key in ("name", "value")]
+    assert words.paths([*shifted, f"{one}.env[12]", f"{one}.image", f"{other}.env[3].value", f"{other}.args[0]"]) == (
+        f"{one}.env[2..12]",
+        f"{one}.image",
+        f"{other}.env[3].value",
+        f"{other}.args[0]",
+    )
+
+
 def test_the_verdict_leads_with_what_weighs_most() -> None:
     spot = {**GOOD, "pools": {**GOOD["pools"], "a100": {"gpu": "a100-40gb", "replicas": 1}}}
     assert words.verdict(change_of(GOOD, GOOD)) == ("nothing changes",)
