@@ -17,7 +17,7 @@ from infra.plan.capacity import GIB
 from infra.plan.memory import MIB
 from infra.plan.model import Money
 from infra.problem import Problem
-from infra.report import figures, hardware
+from infra.report import by_hand, figures, hardware
 from infra.report.table import GAP, Column, Table, hang, laid_out
 from infra.visible import visible
 
@@ -153,6 +153,10 @@ def pool_effects(change: FleetChange, pool: PoolChange) -> list[str]:
     found += _fallbacks(change, pool)
     if pool.fetches and not pool.removed:
         found.append(f"brings {_listed(pool.fetches)} into place")
+    if pool.removed:
+        found += by_hand.of_removed(change, pool.name)
+    elif pool.added:
+        found += by_hand.of_pools(change, [pool.name])
     return [*(found or ["no pod restarts"]), *_schedule(change, pool)]
 
 
@@ -211,7 +215,7 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.after is None:
         return ["clients that ask for it get 404"]
     if model.before is None:
-        return ["served once it is in place, no pod restarts", *_by_hand(change, model.after)]
+        return ["served once it is in place, no pod restarts", *by_hand.of_pools(change, model.after)]
     found = []
     if model.moved:
         found.append(f"route {' > '.join(model.before)} becomes {' > '.join(model.after)}")
@@ -223,21 +227,6 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.defined_anew and not model.digest:
         found.append("created anew from its definition")
     return found
-
-
-def _by_hand(change: FleetChange, pools: Sequence[str]) -> Iterator[str]:
-    """What `up` does not do for a model at these pools' sites."""
-    plan = change.after
-    if plan is None:
-        return
-    for name in dict.fromkeys(where for pool in pools if (where := plan.pool(pool).site) is not None):
-        site = plan.site(name)
-        if site.kind == "docker":
-            yield f"{name}: apply `fleet compose --site {name}` anew"
-        elif site.cluster is None:
-            yield f"{name}: pull it there yourself"
-        elif not site.cluster.applied:
-            yield f"{name}: apply `fleet manifests --site {name}` anew"
 
 
 def _short_digest(digest: str | None) -> str:

@@ -106,6 +106,7 @@ def _scope(plan: FleetPlan) -> str:
         ("schedule", figures.scheduled(plan)),
         ("asleep", figures.sleeping(plan)),
         ("cluster", figures.cluster(plan)),
+        ("door", figures.door(plan)),
         ("GPU figures", figures.gpus(plan)),
         *figures.scope(plan),
     ]

@@ -171,6 +171,7 @@ def _facts(plan: FleetPlan, width: int) -> Iterator[Text]:
         ("schedule", figures.scheduled(plan)),
         ("asleep", figures.sleeping(plan)),
         ("cluster", figures.cluster(plan)),
+        ("door", figures.door(plan)),
         ("GPU figures", figures.gpus(plan)),
         *figures.scope(plan),
     ]
