@@ -25,10 +25,10 @@ loadtest: $(VENV)/.installed-loadtest ## a load test of a local fleet, or of URL
 preview: $(VENV)/.installed ## what `pulumi up` would change (STACK=dev, STATE=local for a local state folder)
 	@$(RUN) -m infra preview $(DEPLOY_OPTIONS)
 
-up: $(VENV)/.installed ## build or change the fleet
+up: $(VENV)/.installed ## build or change the fleet (STACK=dev, STATE=local, YES=1 to be asked nothing)
 	@$(RUN) -m infra up $(DEPLOY_OPTIONS)
 
-destroy: $(VENV)/.installed ## take the fleet down
+destroy: $(VENV)/.installed ## take the fleet down (STACK=dev, STATE=local, YES=1)
 	@$(RUN) -m infra destroy $(DEPLOY_OPTIONS)
 
 test: $(VENV)/.installed-test ## every test that this machine can run, and which tier it left out
@@ -67,7 +67,7 @@ clean: ## remove the virtual environment and caches
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "ollama-fleet needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
-	@echo "setting up $(VENV) (once, about a minute)"
+	@echo "setting up $(VENV) (once, a minute or more)" >&2
 	@$(PYTHON) -m venv $(VENV)
 
 # pip compiles on one core only, which is most of its time: large packages come with thousands of modules.

@@ -21,6 +21,7 @@ from infra.plan.build import build as plan
 from infra.plan.lock import Lock
 from infra.problem import error, has_errors
 
+REFUSED = "the plan has errors: resources are not compared, and an entry that is refused is shown as taken out"
 HELP = "what a change does: models, pools, replacements with their reason, money, risks (no account)"
 FORMATS = ("text", "markdown", "json")
 FAIL_ON = (Level.IN_PLACE, Level.REPLACE, Level.RISK)
@@ -142,7 +143,7 @@ def _compare(name: str, base: _Revision, head: _Revision, notes: list[str], *, c
     if after is None:
         notes.append(f"{head.title} has no Pulumi.{name}.yaml any more: nothing destroys what stands")
     if after is not None and has_errors(after.plan.problems):
-        notes.append("resources are not compared: the plan has errors")
+        notes.append(REFUSED)
     if unreadable and after is not None:
         after = Side(config=after.config, plan=after.plan, program=None)
     return build(

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     parsed = parse(stack.fleet)
     if parsed.config is None or has_errors(parsed.problems):
         return common.say_errors(parsed.problems)
-    known = lockfile.read(folder).models
+    known = {canonical_model(name): one for name, one in lockfile.read(folder).models.items()}
     entries: dict[str, Locked] = {}
     unreached: dict[str, Unreached] = {}
     status = common.OK
@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
             unreached[host].models.append(name)
             continue
         try:
-            digest, state, entry = _asked(parsed.config, name, wanted, _before(known, name), check=arguments.check)
+            digest, state, entry = _asked(
+                parsed.config, name, wanted, known.get(canonical_model(name)), check=arguments.check
+            )
         except registry.UnreachableError as failure:
             unreached[host] = Unreached(cause=str(failure), models=[name])
             continue
@@ -68,10 +70,16 @@ def run(arguments: argparse.Namespace) -> int:
             entries[name] = entry
     if entries:
         lockfile.lay_over(folder, entries)
-    for one in unreached.values():
+    return max(status, _say(unreached.values()))
+
+
+def _say(unreached: Iterable[Unreached]) -> int:
+    status = common.OK
+    for one in unreached:
         where = place("models", *one.models) if len(one.models) == 1 else place("models")
         common.say(error(where, f"{one.cause}, so nothing is known of {', '.join(one.models)}", AGAIN))
-    return common.ERRORS if unreached else status
+        status = common.ERRORS
+    return status
 
 
 def _asked(
@@ -83,11 +91,6 @@ def _asked(
     state: State = "new" if pinned is None else "moved" if pinned != found.digest else "unchanged"
     before = locked if state != "moved" else None
     return found.digest, state, None if check else _entry(config, name, found, wanted, before)
-
-
-def _before(known: Mapping[str, Locked], name: str) -> Locked | None:
-    """What the lock says of a model, under whichever of its names."""
-    return next((one for other, one in known.items() if canonical_model(other) == canonical_model(name)), None)
 
 
 def _entry(config: FleetConfig, name: str, found: registry.Found, wanted: str, before: Locked | None) -> Locked | None:

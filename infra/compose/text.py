@@ -13,11 +13,11 @@ DAYS = 825
 
 def render(plan: FleetPlan, site: SitePlan, machine: Machine) -> str:
     """The file for one machine of a site, with the commands that make its secrets as its first comment."""
-    first = "".join(f"# {line}".rstrip() + "\n" for line in _first(site, machine))
+    first = "".join(f"# {line}".rstrip() + "\n" for line in _first(plan, site, machine))
     return first + yaml_text([document(plan, site, machine)])
 
 
-def _first(site: SitePlan, machine: Machine) -> Iterator[str]:
+def _first(plan: FleetPlan, site: SitePlan, machine: Machine) -> Iterator[str]:
     yield f"Machine {machine.name} of site {site.name}: written by `fleet compose`, never edited."
     yield ""
     yield "Nothing secret stands here. Once, in the folder of this file:"
@@ -25,6 +25,17 @@ def _first(site: SitePlan, machine: Machine) -> Iterator[str]:
     yield ""
     yield "Then, and after each start of the machine (docs/sites.md has the unit for systemd):"
     yield "  docker compose up --detach --remove-orphans"
+    if machine == site.machines[0] and plan.cluster is None and plan.router.settings.site == site.name:
+        yield ""
+        yield f"The fleet then answers at {site.address}, from wherever that name leads here:"
+        yield f"  {_question(site, machine)}"
+
+
+def _question(site: SitePlan, machine: Machine) -> str:
+    """A first request, which no model has to answer."""
+    trust = "--cacert secrets/tls/tls.crt " if machine.tls else ""
+    key = f' -H "Authorization: Bearer $(cat secrets/key-{machine.door.keys[0]})"' if machine.door.keys else ""
+    return f"curl {trust}{site.address}/api/tags{key}"
 
 
 def commands(site: SitePlan, machine: Machine) -> list[str]:

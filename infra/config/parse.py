@@ -178,10 +178,8 @@ def _problem(raw: Mapping[str, Any], detail: ErrorDetails) -> Problem:
             remedy = _meaning(location) or "use lower-case letters, digits and -"
         case kind if kind in EXPECTED:
             what, remedy = EXPECTED[kind]
-            message, remedy = (
-                f"{shown(value)} is not {what}",
-                remedy.format(_pairs(location, named=kind == "dict_type")),
-            )
+            remedy = remedy.format(_pairs(location, named=kind == "dict_type"))
+            message = f"{shown(value)} is not {what}"
         case _:
             message = f"{shown(value)} is refused: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
             remedy = _meaning(location) or "see `fleet schema` for what may stand here"

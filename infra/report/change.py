@@ -3,6 +3,7 @@
 Every function returns plain text; text that came from the file is passed on as it stands, and escaped by its format.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -16,7 +17,7 @@ from infra.plan.capacity import GIB
 from infra.plan.memory import MIB
 from infra.plan.model import Money
 from infra.problem import Problem
-from infra.report import figures, hardware
+from infra.report import by_hand, figures, hardware
 from infra.report.table import GAP, Column, Table, hang, laid_out
 from infra.visible import visible
 
@@ -31,6 +32,8 @@ NOT_CHECKED = (
     "hand edits",
     "values of secrets",
 )
+LAST_INDEX = re.compile(r"(?P<list>.*)\[(?P<number>\d+)\][^\[]*")
+SHIFTED = 3
 NO_CREDENTIALS = "no credentials used"
 WIDTH = 120
 
@@ -150,6 +153,10 @@ def pool_effects(change: FleetChange, pool: PoolChange) -> list[str]:
     found += _fallbacks(change, pool)
     if pool.fetches and not pool.removed:
         found.append(f"brings {_listed(pool.fetches)} into place")
+    if pool.removed:
+        found += by_hand.of_removed(change, pool.name)
+    elif pool.added:
+        found += by_hand.of_pools(change, [pool.name])
     return [*(found or ["no pod restarts"]), *_schedule(change, pool)]
 
 
@@ -208,7 +215,7 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.after is None:
         return ["clients that ask for it get 404"]
     if model.before is None:
-        return ["served once it is in place, no pod restarts", *_by_hand(change, model.after)]
+        return ["served once it is in place, no pod restarts", *by_hand.of_pools(change, model.after)]
     found = []
     if model.moved:
         found.append(f"route {' > '.join(model.before)} becomes {' > '.join(model.after)}")
@@ -220,21 +227,6 @@ def model_effects(change: FleetChange, model: ModelChange) -> list[str]:
     if model.defined_anew and not model.digest:
         found.append("created anew from its definition")
     return found
-
-
-def _by_hand(change: FleetChange, pools: Sequence[str]) -> Iterator[str]:
-    """What `up` does not do for a model at these pools' sites."""
-    plan = change.after
-    if plan is None:
-        return
-    for name in dict.fromkeys(where for pool in pools if (where := plan.pool(pool).site) is not None):
-        site = plan.site(name)
-        if site.kind == "docker":
-            yield f"{name}: apply `fleet compose --site {name}` anew"
-        elif site.cluster is None:
-            yield f"{name}: pull it there yourself"
-        elif not site.cluster.applied:
-            yield f"{name}: apply `fleet manifests --site {name}` anew"
 
 
 def _short_digest(digest: str | None) -> str:
@@ -262,9 +254,24 @@ def _because(one: ResourceChange) -> str:
 def resource_line(one: ResourceChange) -> tuple[str, str, str, str]:
     """Kind, name, what happens, and why or what differs."""
     kind = one.type.rpartition(":")[2]
-    detail = ", ".join(one.reasons) if one.reasons else ", ".join(item.path for item in one.properties)
+    detail = ", ".join(one.reasons) if one.reasons else ", ".join(paths([item.path for item in one.properties]))
     note = "; its nodes are made anew" if one.recreates_nodes else "; deleted before it is made" * one.deletes_first
     return kind, one.name, DOES[one.action], f"{detail}{note}"
+
+
+def paths(differing: Sequence[str]) -> tuple[str, ...]:
+    """The paths, those of one list as its range where several of its entries differ: one that comes shifts the rest."""
+    entries = [(path, LAST_INDEX.fullmatch(path)) for path in differing]
+    numbers: dict[str, set[int]] = {}
+    for _, found in entries:
+        if found:
+            numbers.setdefault(found["list"], set()).add(int(found["number"]))
+    said = []
+    for path, found in entries:
+        shifted = numbers[found["list"]] if found else set()
+        ends = f"{min(shifted)}..{max(shifted)}" if len(shifted) >= SHIFTED else ""
+        said.append(f"{found['list']}[{ends}]" if found and ends else path)
+    return tuple(dict.fromkeys(said))
 
 
 def resources(change: FleetChange) -> tuple[ResourceChange, ...]:

@@ -68,6 +68,19 @@ def cluster(plan: FleetPlan) -> str:
     )
 
 
+def door(plan: FleetPlan) -> str:
+    """Where a fleet without a cluster is asked, and what sets that up; empty with one."""
+    if plan.cluster is not None or (where := plan.router.settings.site) is None:
+        return ""
+    site = next((one for one in plan.sites if one.name == where), None)
+    if site is None or not (site.machines or site.cluster):
+        return ""
+    if site.machines:
+        machine = f" --node {site.machines[0].name}" if len(site.machines) > 1 else ""
+        return f"{site.address} on {site.machines[0].name}, by `fleet compose --site {where}{machine}`"
+    return f"at site {where}, by `fleet manifests --site {where}`"
+
+
 def gpus(plan: FleetPlan) -> str:
     """Whose GPUs are read, and why the others' are not; empty where the file does not ask for it."""
     exporter = plan.monitoring.gpus if plan.monitoring else None
@@ -185,6 +198,7 @@ def facts(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
         ("schedule", scheduled(plan)),
         ("asleep", sleeping(plan)),
         ("cluster", cluster(plan)),
+        ("door", door(plan)),
         ("GPU figures", gpus(plan)),
         *scope(plan),
     )

@@ -212,6 +212,39 @@ def test_manifests_of_a_site_are_its_objects_without_secrets_and_the_commands_ar
     assert "fleet compose --site rig" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("", "https://rig-1:8443"),
+        ("https://llm.example.org", "https://llm.example.org"),
+        ("http://10.8.0.2:8080", "http://10.8.0.2:8080"),
+        ("https://[fd00::1]:8443", "https://[fd00::1]:8443"),
+    ],
+)
+def test_a_fleet_without_a_cluster_says_where_it_answers_and_how_to_ask_it(
+    url: str, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "examples" / "Pulumi.home.yaml").read_text()
+    named = text.replace("docker: {}", f"docker: {{}}\n        url: {url}") if url else text
+    (tmp_path / "Pulumi.home.yaml").write_text(named)
+    assert main(["plan", "--cwd", str(tmp_path)]) == 0
+    assert f"door         {address} on rig-1, by `fleet compose --site rig --node rig-1`" in capsys.readouterr().out
+    assert main(["compose", "--cwd", str(tmp_path), "--node", "rig-1"]) == 0
+    first = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
+    trust = "--cacert secrets/tls/tls.crt " if address.startswith("https:") else ""
+    key = '-H "Authorization: Bearer $(cat secrets/key-everyone)"'
+    assert first[-1] == f"#   curl {trust}{address}/api/tags {key}"
+    assert main(["compose", "--cwd", str(tmp_path), "--node", "rig-2"]) == 0
+    assert "api/tags" not in capsys.readouterr().out.partition("name:")[0]
+
+
+def test_a_site_s_door_behind_a_cluster_is_nobody_s_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--cwd", str(ROOT), "--stack", "dev"]) == 0
+    assert "\ndoor" not in capsys.readouterr().out
+    assert main(["compose", "--cwd", str(ROOT), "--stack", "dev", "--node", "rig-1"]) == 0
+    assert "api/tags" not in capsys.readouterr().out.partition("name:")[0]
+
+
 @pytest.mark.parametrize("stack", ["home", "endpoints"])
 def test_a_fleet_without_cloud_is_planned_and_set_up_without_any_package_of_googles(stack: str) -> None:
     commands = [["plan", "--stack", stack], ["resources", "--stack", stack]]

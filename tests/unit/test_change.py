@@ -325,6 +325,30 @@ def test_a_schedule_is_told_with_its_hours_and_its_money() -> None:
     )
 
 
+def test_a_pool_that_goes_from_a_site_says_what_is_left_to_do_there() -> None:
+    nodes = {name: {"gpus": {"m60": 2}, "memory": "32Gi", "disk": "400Gi"} for name in ("rig-1", "rig-2")}
+    site = {"url": "https://rig.example.ts.net", "nodes": nodes}
+
+    def fleet(pools: list[str], kind: str) -> Any:
+        at_home = {name: {"gpu": "m60", "site": "rig", "gpusPerReplica": 2} for name in pools}
+        pools_of_all = {"t4": GOOD["pools"]["t4"], **at_home}
+        models = {"llama3.2:3b": ["t4", *pools]}
+        return {"gke": GOOD["gke"], "pools": pools_of_all, "models": models, "sites": {"rig": {kind: {}, **site}}}
+
+    def told(before: list[str], after: list[str], kind: str = "docker") -> str:
+        change = change_of(fleet(before, kind), fleet(after, kind))
+        (row,) = [one for one in words.rows(change) if one.key == "pools.b"]
+        return row.effect
+
+    anew = "rig: apply `fleet compose --site rig` anew"
+    # each pool takes a machine: the second machine has nothing left, and no file any more
+    assert told(["a", "b"], ["a"]) == "removed with its routes; rig: its server runs on until it is stopped there"
+    assert told(["a"], ["a", "b"]).endswith(f"into place; {anew}")
+    assert told(["b", "c"], ["c"]) == f"removed with its routes; {anew}"
+    # kubectl apply takes nothing away
+    assert told(["a", "b"], ["a"], "kubernetes").endswith("runs on until it is stopped there")
+
+
 def test_what_closes_a_door_or_asks_for_less_is_no_risk() -> None:
     wide = {**GOOD, "router": {**GOOD["router"], "expose": "internal"}}
     assert change_of(wide, GOOD).risks == ()
@@ -387,6 +411,17 @@ def test_a_comment_of_any_size_keeps_within_githubs_limit_and_its_end(size: int)
     assert len(rendered.encode()) <= comment.MOST_BYTES < 65_536
     assert rendered.endswith("no credentials used\n")
     assert "left out here" in rendered or size == 10
+
+
+def test_a_list_that_is_shifted_is_said_as_its_range_and_single_paths_as_they_are() -> None:
+    one, other = "spec.containers[0]", "spec.containers[1]"
+    shifted = [f"{one}.env[{index}].{key}" for index in range(2, 12) for key in ("name", "value")]
+    assert words.paths([*shifted, f"{one}.env[12]", f"{one}.image", f"{other}.env[3].value", f"{other}.args[0]"]) == (
+        f"{one}.env[2..12]",
+        f"{one}.image",
+        f"{other}.env[3].value",
+        f"{other}.args[0]",
+    )
 
 
 def test_the_verdict_leads_with_what_weighs_most() -> None:

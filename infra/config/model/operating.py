@@ -12,7 +12,7 @@ class Budget(Section):
     """A check of the plan's figures, not a cap on the bill."""
 
     monthly_usd: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    """A warning where the maximum is above it."""
+    """A warning where the maximum of replicas costs more, an error where the minimum does."""
 
 
 class Proxy(Section):

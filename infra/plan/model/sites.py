@@ -86,3 +86,13 @@ class SitePlan:
     """Of a Docker site. The first one's door leads to the others."""
     cluster: SiteCluster | None = None
     """Of a Kubernetes site."""
+
+    @property
+    def address(self) -> str:
+        """At which the door of a Docker site is reached; empty elsewhere."""
+        if not self.machines:
+            return ""
+        door, host = self.machines[0], self.hosts[0]
+        scheme, usual = ("https", 443) if door.tls else ("http", 80)
+        port = "" if door.port == usual else f":{door.port}"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}{port}"
