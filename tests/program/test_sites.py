@@ -228,7 +228,8 @@ def test_a_fleet_without_a_cluster_says_where_it_answers_and_how_to_ask_it(
     named = text.replace("docker: {}", f"docker: {{}}\n        url: {url}") if url else text
     (tmp_path / "Pulumi.home.yaml").write_text(named)
     assert main(["plan", "--cwd", str(tmp_path)]) == 0
-    assert f"door         {address} on rig-1, by `fleet compose --site rig --node rig-1`" in capsys.readouterr().out
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"door {address} on rig-1, by `fleet compose --site rig --node rig-1`" in told
     assert main(["compose", "--cwd", str(tmp_path), "--node", "rig-1"]) == 0
     first = [line for line in capsys.readouterr().out.splitlines() if line.startswith("#")]
     trust = "--cacert secrets/tls/tls.crt " if address.startswith("https:") else ""
