@@ -4,11 +4,14 @@ Every function returns plain text for people, with no markup and no escapes of i
 passed on as it stands: `visible` and the format's own escaping are the caller's.
 """
 
+import re
+
 from infra.plan.capacity import GIB
 from infra.plan.model import CostPlan, FleetPlan, Money, PoolPlan
 from infra.problem import Problem, Severity
 
 MINUTE = 60
+_POOL = re.compile(r"fleet\.pools\.([a-z0-9-]+)")
 
 
 def gib(size: int) -> str:
@@ -193,6 +196,7 @@ def quotas(plan: FleetPlan) -> tuple[str, ...]:
 def facts(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
     """What stands below the tables, each text with its title; it is empty where there is nothing to say."""
     return (
+        ("refused", refused(plan)),
         ("storage", storage(plan)),
         ("scaling", scaling(plan)),
         ("schedule", scheduled(plan)),
@@ -202,6 +206,14 @@ def facts(plan: FleetPlan) -> tuple[tuple[str, str], ...]:
         ("GPU figures", gpus(plan)),
         *scope(plan),
     )
+
+
+def refused(plan: FleetPlan) -> str:
+    """Pools with errors that the plan is without: its routes and its money would be others with them."""
+    errors = (one.place for one in plan.problems if one.severity is Severity.ERROR)
+    named = {found[1] for place in errors if (found := _POOL.match(place))}
+    missing = sorted(named - {pool.name for pool in plan.pools})
+    return f"{', '.join(missing)}: in no route and no sum above, see the errors" if missing else ""
 
 
 def scope(plan: FleetPlan) -> tuple[tuple[str, str], ...]:

@@ -170,6 +170,16 @@ def test_markdown_begins_with_verdict_and_money_and_says_what_was_left_out(dev: 
         assert f"<code>{name}</code>" in rendered
 
 
+def test_a_pool_with_an_error_is_said_to_be_in_no_sum_and_a_planned_one_is_not() -> None:
+    pools = {"t4": {"gpu": "t4"}, "l4": {"gpu": "l44"}}
+    fleet = {"gke": {"location": "us-central1-a"}, "pools": pools, "models": {"llama3.2:3b": ["t4", "l4"]}}
+    plan = plan_of({**fleet, "budget": {"monthlyUsd": 1}})
+    assert {one.place for one in plan.problems if one.severity is Severity.ERROR} >= {"fleet.pools.l4.gpu"}
+    for rendered in (text.render(plan, width=120), markdown.render(plan)):
+        assert "l4: in no route and no sum above, see the errors" in rendered
+        assert "t4: in no route" not in rendered
+
+
 def test_json_is_stable_and_carries_every_pool_model_alias_and_problem(dev: FleetPlan) -> None:
     rendered = to_json.render(dev)
     document = json.loads(rendered)
