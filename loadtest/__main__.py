@@ -3,13 +3,18 @@
 The key is $FLEET_API_KEY, never an option: a command line is seen by everybody on the machine.
 """
 
+import sys
+
 # Locust replaces what waits for a network, and has to come before whatever waits for one
-import locust  # isort: skip # noqa: F401
+try:
+    import locust  # noqa: F401
+except ModuleNotFoundError:
+    sys.stderr.write("error  locust is not installed, by which it asks\n`make loadtest` installs it\n")
+    sys.exit(2)
 
 import argparse
 import os
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -196,6 +196,13 @@ def test_what_a_server_says_plays_with_no_terminal_table_or_page() -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason=LEFT_OUT)
+def test_without_locust_it_says_what_installs_it() -> None:
+    without = "import runpy, sys; sys.modules['locust'] = None; runpy.run_module('loadtest', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error  locust is not installed, by which it asks\n`make loadtest` installs it\n"
+
+
 def test_a_name_that_is_none_becomes_no_formula_of_a_spreadsheet(tmp_path: Path) -> None:
     with saying(json.dumps({"data": [{"id": "=HYPERLINK(1)"}]}).encode()) as url:
         done = subprocess.run(
