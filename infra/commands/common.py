@@ -8,6 +8,7 @@ from pathlib import Path
 
 from infra import lockfile
 from infra import stack as stacks
+from infra.config import place
 from infra.plan.build import decide
 from infra.plan.model import FleetPlan
 from infra.problem import Problem, Severity
@@ -26,6 +27,11 @@ def say_errors(problems: tuple[Problem, ...]) -> int:
         if problem.severity is Severity.ERROR:
             say(problem)
     return ERRORS
+
+
+def but_for_money(plan: FleetPlan) -> tuple[Problem, ...]:
+    """The problems of a plan for a command that spends nothing: its budget is none."""
+    return tuple(one for one in plan.problems if one.place != place("budget", "monthlyUsd"))
 
 
 def write(document: str) -> None:

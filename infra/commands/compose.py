@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0, or 1 for a plan with errors."""
     plan = common.plan_of(common.read_stack(arguments))
-    if has_errors(plan.problems):
-        return common.say_errors(plan.problems)
+    if has_errors(hindrances := common.but_for_money(plan)):
+        return common.say_errors(hindrances)
     from infra.compose import render
 
     site = _site(plan, arguments.site)

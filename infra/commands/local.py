@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """0 when stopped, 1 for a plan with errors."""
     plan = common.plan_of(common.read_stack(arguments))
-    if has_errors(plan.problems):
-        return common.say_errors(plan.problems)
+    if has_errors(hindrances := common.but_for_money(plan)):
+        return common.say_errors(hindrances)
     if not plan.models:
         raise UnreadableError(error(place("models"), "there is none, so there is nothing to serve", "add NAME: [POOL]"))
     if importlib.util.find_spec("aiohttp") is None:

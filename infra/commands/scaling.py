@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from infra.commands import common
-from infra.config import place
 from infra.plan.model import FleetPlan, PoolPlan
 from infra.problem import error, has_errors
 from infra.stack import UnreadableError
@@ -34,8 +33,7 @@ def run(operation: Literal["pause", "resume"], arguments: argparse.Namespace) ->
     same. Raises UnreadableError, and tells nobody anything, where kubectl leads to a cluster that is not the plan's."""
     plan = common.plan_of(common.read_stack(arguments))
     # a fleet that costs too much is the one to pause
-    hindrances = tuple(one for one in plan.problems if one.place != place("budget", "monthlyUsd"))
-    if has_errors(hindrances):
+    if has_errors(hindrances := common.but_for_money(plan)):
         return common.say_errors(hindrances)
     pools = [pool for pool in plan.pools if pool.nodes is not None and pool.gpus_per_replica]
     if not pools:

@@ -84,6 +84,23 @@ def test_a_fleet_that_costs_more_than_its_budget_can_be_paused(
     assert len(log.read_text().splitlines()) == 3
 
 
+def test_what_runs_at_home_or_on_this_machine_asks_for_no_budget(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = "{gpus: {k80: 2}, memory: 64Gi, disk: 400Gi}"
+    (tmp_path / "Pulumi.dev.yaml").write_text(
+        "config:\n  gcp:project: example-project\n  ollama-fleet:fleet:\n"
+        "    gke: {location: us-central1-a}\n    budget: {monthlyUsd: 1}\n"
+        "    pools: {t4: {gpu: t4}, k80: {gpu: k80, site: rig}}\n"
+        f"    sites: {{rig: {{docker: {{}}, url: http://10.8.0.2, nodes: {{rig-1: {machine}}}}}}}\n"
+    )
+    assert main(["plan", "--cwd", str(tmp_path)]) == 1
+    assert "the budget is $1" in capsys.readouterr().out
+    assert main(["compose", "--cwd", str(tmp_path)]) == 0
+    assert main(["local", "--cwd", str(tmp_path)]) == 2
+    assert "there is nothing to serve" in capsys.readouterr().err
+
+
 def test_one_pool_that_cannot_be_paused_keeps_no_other_from_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
