@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STACK ?=
+# Tests wait for a third of their time, so one more at once than there are cores; each has servers of its own, so not many.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 STACK_OPTION := $(if $(STACK),--stack $(STACK))
 DEPLOY_OPTIONS := $(STACK_OPTION) $(if $(filter local,$(STATE)),--local-state) $(if $(YES),--yes)
 
@@ -32,10 +34,10 @@ destroy: $(VENV)/.installed ## take the fleet down (STACK=dev, STATE=local, YES=
 	@$(RUN) -m infra destroy $(DEPLOY_OPTIONS)
 
 test: $(VENV)/.installed-test ## every test that this machine can run, and which tier it left out
-	@$(RUN) -m pytest -n 2 --dist worksteal $(TESTS)
+	@$(RUN) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 test-cluster: $(VENV)/.installed-test ## the tests of a Kubernetes API: on a control plane of their own, or KUBECONFIG=...
-	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n 2 --dist worksteal) tests/cluster
+	@OLLAMA_FLEET_KUBECONFIG="$(if $(KUBECONFIG),$(abspath $(KUBECONFIG)))" $(RUN) -m pytest $(if $(KUBECONFIG),,-n $(WORKERS) --dist worksteal) tests/cluster
 
 test-chat: $(VENV)/.installed-test ## the chat page as PyPI has it, in a browser; brings 7 GB into a cache outside the checkout
 	@$(PYTHON) -m tools open-webui-python
