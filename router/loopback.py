@@ -7,10 +7,6 @@ from router import spilling, waking
 from router.extension import LOOPBACK, Config, extension, socket
 from router.replies import local_replies
 
-UNREAD = "60s"
-"""For how long an answer that came before the whole request was sent waits to be read, which ends it. With Envoy's own
-second the line is cut on a busy machine before who sends gets to reading: of 200 who waited twelve got a 502."""
-
 
 def listener(port: int, *, silent: str, buffer: int) -> Config:
     """The listener on `port`."""
@@ -21,7 +17,6 @@ def listener(port: int, *, silent: str, buffer: int) -> Config:
         server_header_transformation="PASS_THROUGH",
         generate_request_id=False,
         stream_idle_timeout=silent,
-        delayed_close_timeout=UNREAD,
         route_config={"name": "spill", "virtual_hosts": [*waking.hosts(), spilling.host(silent=silent)]},
         local_reply_config=local_replies(),
         http_filters=[

@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 import threading
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ import pytest
 
 from infra.local.ports import free_ports
 from infra.plan.router import MEMORY_LIMIT
-from router import overload, waking
+from router import overload
 from tests.router.conftest import OpenDoor
 from tests.router.door import ANSWER_SECONDS, KEPT_FOR, Answer, Door, ask, wait_until
 from tests.router.fake_ollama import FakeOllama
@@ -238,23 +237,6 @@ def test_a_pool_that_is_busy_as_soon_as_it_is_up_loses_nobody(
         assert answers == []
         pool.fake.status = 200
     assert Counter(answer.status for answer in answers) == {200: 20}
-
-
-def test_who_still_sends_is_not_cut_off_before_he_has_read_that_no_server_is_there(
-    open_door: OpenDoor, sleeping: Callable[..., Sleeping]
-) -> None:
-    door = open_door(alone(sleeping()), facts=sleeps())
-    head = (
-        f"POST /api/chat HTTP/1.1\r\nhost: 120.t4{waking.ASLEEP}\r\n{waking.SINCE}: {time.time():.0f}\r\n"
-        "content-length: 1000000\r\n\r\n"
-    )
-    with socket.create_connection(("127.0.0.1", door.spill_port), 10) as busy:
-        busy.sendall(head.encode())
-        # a busy Envoy may take longer than a second from one look at a connection to the next
-        for _ in range(15):
-            time.sleep(0.1)
-            busy.sendall(b"x" * 100)
-        assert busy.recv(12) == b"HTTP/1.1 503"
 
 
 def test_a_request_that_kills_servers_is_not_tried_for_ever(
