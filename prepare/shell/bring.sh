@@ -32,14 +32,9 @@ made_here() {
     [ -s "$record" ] && [ -f "$1" ] && [ "$(cut -d ' ' -f 3 "$record")" = "$(digest_of "$1")" ]
 }
 
-copy_model() {
-    locate "$2" && note "$manifest"
-    ask 60 cp "$1" "$2" && return 0
-    last_error
-    copy_code=$(kind_of "$error")
-    [ "$copy_code" -eq "$DISK_FULL" ] || [ "$copy_code" -eq "$NO_SERVER" ] || copy_code=$OTHER
-    explain "$copy_code" "copy of $1 to $2" "$error"
-    return "$copy_code"
+copy_model() { # NAME NAME
+    locate "$1" && copied=$manifest
+    locate "$2" && place "$copied" "$manifest"
 }
 
 bring_pull() { # NAME SOURCE DIGEST
@@ -72,9 +67,8 @@ bring_pull() { # NAME SOURCE DIGEST
     elif ! in_place "$target" "$3"; then
         pull_verified "$2" "$3" || return $?
     fi
-    # By its file, not by `ollama rm`, which would unload the runner that both names share. Its blobs are the model's own,
-    # or the next start of a server prunes them.
-    rm -f "$kept"
+    # not by `ollama rm`, which would unload the runner that both names share
+    [ ! -f "$kept" ] || remove_manifest "$kept"
 }
 
 # The weights behind FROM in Modelfile $2 are a file that somebody brought to $store/files, or lie at $address; model $1
@@ -132,7 +126,9 @@ bring_create() { # NAME MODELFILE DIGEST
     say "$1: creating from its Modelfile"
     brought=$((brought + 1))
     note "$target"
-    if ! ask 600 create "$1" -f "$work/Modelfile"; then
+    fresh=$(beside new "$1")
+    locate "$fresh" && note "$manifest" && show_again "$manifest"
+    if ! ask 600 create "$fresh" -f "$work/Modelfile"; then
         last_error
         create_code=$(kind_of "$error")
         case $ask_status:$create_code in
@@ -144,7 +140,9 @@ bring_create() { # NAME MODELFILE DIGEST
         [ "$create_code" -ne "$WRONG_MODELFILE" ] || why="Modelfile wrong for $1: $error"
         return "$create_code"
     fi
-    locate "$1" && target=$manifest
+    locate "$fresh"
+    place "$manifest" "$target" || return $?
+    hide "$manifest"
     record_of "$target"
     mkdir -p "${record%/*}" && printf '%s %s %s\n' "$recipe_digest" "$base_digest" "$(digest_of "$target")" >"$record.new" &&
         mv "$record.new" "$record" && return 0

@@ -49,6 +49,8 @@ here=${0%/*}
 . "$here/base.sh"
 # shellcheck source=prepare/shell/store.sh
 . "$here/store.sh"
+# shellcheck source=prepare/shell/place.sh
+. "$here/place.sh"
 # shellcheck source=prepare/shell/client.sh
 . "$here/client.sh"
 # shellcheck source=prepare/shell/pull.sh

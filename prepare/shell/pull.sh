@@ -90,6 +90,8 @@ pull() {
 pull_verified() {
     brought=$((brought + 1))
     locate "$1" && note "$manifest"
+    show_again "$manifest"
+    keep_blobs "$manifest" || return $?
     pull "$1" || return $?
     locate "$1" # another case of letters may have been met
     if ! in_place "$manifest" -; then
@@ -98,7 +100,7 @@ pull_verified() {
     if ! in_place "$manifest" "$2"; then
         why="digest differs for $1: the registry has $(digest_of "$manifest"), the file pins $2"
         # Nobody may be served what was not pinned. The blobs stay: a corrected pin costs one manifest.
-        rm -f "$manifest"
+        hide "$manifest"
         return "$WRONG_DIGEST"
     fi
 }

@@ -45,13 +45,10 @@ remove_unwanted() {
         if [ -f "$store/manifests/$unwanted" ]; then
             say "$unwanted_name: removing, nothing declares or routes it any more"
             unwanted_weights=$(weights_of "$store/manifests/$unwanted")
-            if [ -n "$unwanted_weights" ] && sed "s|^|$store/manifests/|" "$work/used" | tr '\n' '\0' |
-                xargs -0 grep -ls "$unwanted_weights" | grep -q .; then
-                # By its file: `ollama rm` would unload the runner that both names share.
-                rm -f "$store/manifests/$unwanted"
-            else
-                ask 60 rm "$unwanted_name" || rm -f "$store/manifests/$unwanted"
-            fi
+            # Names that share their weights share the runner.
+            sed "s|^|$store/manifests/|" "$work/used" | tr '\n' '\0' | xargs -0 grep -ls "${unwanted_weights:-none}" | grep -q . ||
+                ask 60 stop "$unwanted_name"
+            remove_manifest "$store/manifests/$unwanted"
         fi
         rm -f "$notes/created/$unwanted"
         grep -vxF "$unwanted" "$notes/brought" >"$notes/brought.new"

@@ -22,24 +22,19 @@ locate() {
     fi
 }
 
-# The name under which a model is kept as it was pulled, when a `create` of the same name is laid over it: so a restart
-# can compare the pinned digest, and a changed or dropped context starts from the original, all without the registry.
-# The name has to be one that Ollama lists, or it would prune the blobs.
-as_pulled() {
-    locate "$1"
-    printf 'as-pulled.%s/%s/%s:%s' "$locate_host" "$locate_namespace" "$locate_model" "$locate_tag"
-}
-
 digest_of() { [ -f "$1" ] && sha256sum <"$1" | cut -c 1-64; }
+
+# Digest and size of each blob that manifest file $1 names.
+blobs_of() { grep -o '"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*' "$1" | sed 's/.*sha256://; s/","size":/ /'; }
 
 # Whether manifest file $1 is there with all its blobs in full length, at digest $2 unless that is -.
 in_place() {
-    [ -s "$1" ] || return 1
+    [ -f "$1" ] || return 1
     [ "$2" = - ] || [ "$(digest_of "$1")" = "$2" ] || return 1
     # Ollama writes manifests in place: one that a crash cut short names no weights, or does not end.
     case $(tail -c 2 "$1") in *'}') ;; *) return 1 ;; esac
     grep -q 'vnd\.ollama\.image\.\(model\|tensor\)' "$1" || return 1
-    grep -o '"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*' "$1" | sed 's/.*sha256://; s/","size":/ /' |
+    blobs_of "$1" |
         while read -r blob size; do
             [ -f "$store/blobs/sha256-$blob" ] && [ "$(wc -c <"$store/blobs/sha256-$blob")" -eq "$size" ] || exit 1
         done

@@ -1,0 +1,56 @@
+# shellcheck shell=sh
+# Changes and removes what a name stands for so that no request meets it half done. Ollama (0.17.4, manifest/manifest.go)
+# writes a manifest in place and removes at once the blobs that only the old one named: who asks just then gets a 500, who
+# waits for his turn a 404. And it lists all manifests for each request: a file that goes meanwhile is a 404 for any model.
+
+# A name of ours beside model $2, which says what it is for. It has to be one that Ollama lists, or it would prune the blobs.
+beside() { # WORD NAME
+    locate "$2"
+    printf '%s.%s/%s/%s:%s' "$1" "$locate_host" "$locate_namespace" "$locate_model" "$locate_tag"
+}
+
+# The name under which a model is kept as it was pulled, when a `create` of the same name is laid over it: so a restart
+# can compare the pinned digest, and a changed or dropped context starts from the original, all without the registry.
+as_pulled() { beside as-pulled "$1"; }
+
+# Keeps the blobs of manifest file $1 for requests under way, until what is unwanted is removed.
+keep_blobs() {
+    in_place "$1" - || return 0
+    keep_path=${1#"$store/manifests/"}
+    write_manifest "$1" "$store/manifests/replaced.${keep_path%/*}/$(digest_of "$1" | cut -c 1-12)"
+}
+
+write_manifest() { # FROM TO
+    note "$2"
+    mkdir -p "$notes" "${2%/*}" && cp "$1" "$notes/manifest" && mv -T "$notes/manifest" "$2" && return 0
+    why="cannot write $2" && return "$DISK_FULL"
+}
+
+# What manifest file $1 says, $2 says from now on.
+place() { # FROM TO
+    if [ "$(digest_of "$1")" = "$(digest_of "$2")" ]; then return 0; fi
+    keep_blobs "$2" && write_manifest "$1" "$2"
+}
+
+# Manifest file $1 becomes a link to its folder, which Ollama's list passes over. The next start removes the link.
+hide() {
+    [ ! -f "$1" ] || { ln -sfn . "$notes/hidden" && mv -T "$notes/hidden" "$1"; }
+}
+
+# Ollama is about to write manifest file $1: not through such a link.
+show_again() {
+    [ ! -L "$1" ] || { : >"$notes/empty" && mv -T "$notes/empty" "$1"; }
+}
+
+forget_hidden() { find "$store/manifests" -type l -lname . -delete 2>/dev/null; }
+
+# Removes manifest file $1 and the blobs that no other one names.
+remove_manifest() {
+    blobs_of "$1" >"$work/blobs-of"
+    hide "$1"
+    while read -r remove_blob _ <&5; do
+        grep -rqF "sha256:$remove_blob" "$store/manifests"
+        # 2 is no answer
+        [ $? -ne 1 ] || rm -f "$store/blobs/sha256-$remove_blob"
+    done 5<"$work/blobs-of"
+}
