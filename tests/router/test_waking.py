@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from signal import SIGCONT, SIGSTOP
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ StartOllama = Callable[..., FakeOllama]
 DIGEST = "a" * 64
 MODELS = {"m:latest": DIGEST, "n:latest": DIGEST}
 MEGABYTE = "x" * 1_000_000
+STALLS = 4
+STALLED, RUNS = 1.2, 0.05
+"""Seconds. Envoy gives itself one for a connection."""
 LONGER_THAN_A_ROUTE = 16
 """Seconds. A route without a timeout of its own has 15 in Envoy, the longest default that a test can outlast."""
 
@@ -155,6 +159,22 @@ def test_two_hundred_large_requests_wait_through_a_wake_and_are_all_answered(
     wait_until(lambda: in_flight(door) == 0)
     print(f"memory of Envoy: {before / 2**20:.0f} MiB before, {held / 2**20:.0f} MiB with 200 MB waiting")  # noqa: T201
     assert held < overload.FROM * MEMORY_LIMIT
+
+
+def test_who_waits_waits_on_while_the_machine_stalls(open_door: OpenDoor, sleeping: Callable[..., Sleeping]) -> None:
+    """Each try connects anew where the one before sent more than was read. One that took too long was a 502."""
+    pool = sleeping()
+    door = open_door(alone(pool), facts=sleeps())
+    with waiting(door, 200, {"prompt": MEGABYTE}) as answers:
+        wait_until(lambda: in_flight(door) == 200, 60)
+        for _ in range(STALLS):
+            door.envoy.send_signal(SIGSTOP)
+            time.sleep(STALLED)
+            door.envoy.send_signal(SIGCONT)
+            time.sleep(RUNS)
+        assert answers == []
+        pool.wake()
+    assert Counter(answer.status for answer in answers) == {200: 200}
 
 
 def test_the_bound_on_those_who_wait_is_one_for_all_models_of_a_pool(
