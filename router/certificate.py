@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from router.extension import Config, extension, typed
+from router.mounted import Files
 
 FILE = "certificate.json"
 CHAIN, PRIVATE = "tls.crt", "tls.key"
@@ -14,16 +15,14 @@ class Pair:
 
     def __init__(self, folder: str) -> None:
         self._files = (Path(folder) / CHAIN, Path(folder) / PRIVATE) if folder else ()
-        self._seen: object = None
+        self._watched = Files(*self._files)
         self.fault = ""
         """Why the pair cannot serve; empty where it can. Nothing of the key is in it."""
 
     def look(self) -> bool:
         """Whether it is another one than at the last look."""
-        seen = tuple(map(_signature, self._files))
-        if seen == self._seen:
+        if not self._watched.changed():
             return False
-        self._seen = seen
         self.fault = _fault(*self._files) if self._files else ""
         return True
 
@@ -37,14 +36,6 @@ def _fault(chain: Path, private: Path) -> str:
         reason = getattr(error, "reason", None) or type(error).__name__
         return f"{CHAIN} and {PRIVATE} of the TLS Secret are no pair that can serve: {reason}"
     return ""
-
-
-def _signature(file: Path) -> object:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def socket(directory: str) -> Config:

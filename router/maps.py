@@ -5,6 +5,7 @@ from pathlib import Path
 
 from router import facts
 from router.facts import Facts
+from router.mounted import Files
 from router.reading import OVERRIDE, MapError, edited, parse
 from router.routing import RouteMap
 
@@ -30,15 +31,13 @@ class Maps:
 
     def __init__(self, folder: Path, override: Path) -> None:
         self._files = (folder / ROUTES, folder / facts.FILE, override / ROUTES)
-        self._seen: tuple[object, ...] = ()
+        self._watched = Files(*self._files)
         self.mounted = Mounted()
 
     def look(self) -> bool:
         """Whether the files changed since the last look; `mounted` then is what they hold, or the last good of them."""
-        seen = tuple(map(_signature, self._files))
-        if seen == self._seen:
+        if not self._watched.changed():
             return False
-        self._seen = seen
         self.mounted = self._read()
         return True
 
@@ -76,11 +75,3 @@ def _alone(text: str, known: Facts) -> Mounted:
         return Mounted(fleet=parse(text), facts=known)
     except MapError:
         return Mounted()
-
-
-def _signature(file: Path) -> object:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
