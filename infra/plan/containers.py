@@ -39,6 +39,8 @@ def envoy_arguments(plan: RouterPlan) -> list[str]:
     return [
         *("--config-path", f"{MEMORY}/{BOOTSTRAP}", "--disable-hot-restart", "--concurrency", str(plan.threads)),
         *("--drain-time-s", str(plan.leave_seconds), "--log-level", "warning"),
+        # of the log of requests, for who follows it; left to itself Envoy writes every ten seconds
+        *("--file-flush-interval-msec", "1000"),
     ]
 
 

@@ -258,7 +258,7 @@ def the_router_reads_program_map_and_hand_edits_and_envoy_what_is_made_of_them(v
         plan = view.plan.router
         wanted = ["--config-path", "/run/ollama-fleet/bootstrap.json", "--disable-hot-restart"]
         wanted += ["--concurrency", str(plan.threads), "--drain-time-s", str(plan.leave_seconds)]
-        if envoy.get("args") != [*wanted, "--log-level", "warning"]:
+        if envoy.get("args") != [*wanted, "--log-level", "warning", "--file-flush-interval-msec", "1000"]:
             yield f"it starts with {envoy.get('args')}"
 
 
