@@ -371,6 +371,25 @@ SecretName = Annotated[
         "write its name in the fleet's namespace: lower-case letters, digits, - and .",
     ),
 ]
+RuntimeClassName = Annotated[
+    str,
+    Field(max_length=253),
+    _sentence_with_pattern(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        "the name of a RuntimeClass",
+        "write it as `kubectl get runtimeclasses` lists it",
+    ),
+]
+Unproxied = Annotated[
+    str,
+    Field(max_length=253),
+    _sentence_with_pattern(
+        r"^[A-Za-z0-9.:\[\]_-]+(/\d{1,3})?$",
+        "a host",
+        "write a host, a domain and all below it such as .example.org, an address, or a range such as 10.0.0.0/8, "
+        "each an entry of its own",
+    ),
+]
 SystemName = Annotated[
     str,
     Field(max_length=32),

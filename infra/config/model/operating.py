@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from infra.config.model.section import Section, switch
-from infra.config.types import Count, Flag, Quantity, SecretName, Url
+from infra.config.types import Count, Flag, Quantity, SecretName, Unproxied, Url
 
 
 class Budget(Section):
@@ -20,8 +20,8 @@ class Proxy(Section):
 
     https: Url
     """Its address: http://proxy.example.org:3128."""
-    no: tuple[str, ...] = ()
-    """Hosts that are reached without it."""
+    no: tuple[Unproxied, ...] = ()
+    """Hosts that are reached without it: names, domains such as .example.org, addresses, ranges such as 10.0.0.0/8."""
     ca: str | None = None
     """The proxy's own CA as PEM text: certificates are public."""
 

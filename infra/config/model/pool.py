@@ -19,6 +19,7 @@ from infra.config.types import (
     Quantity,
     RegistryName,
     ReplicasInput,
+    RuntimeClassName,
     SiteName,
     Zone,
     refuse,
@@ -88,7 +89,7 @@ class Pool(Section):
     """How many may wait at once, in each router pod. Left out: 200."""
     when_busy: Literal["wait", "spill"] = "wait"
     """What a request does when every replica answers as many as parallel: wait, or go to the next pool of the route."""
-    runtime_class: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")] | None = None
+    runtime_class: RuntimeClassName | None = None
     """The RuntimeClass of the pods, for clusters that need one for GPUs."""
     zones: tuple[Zone, ...] = ()
     """Where the nodes may be. Left out: the zones of the location that have the card."""

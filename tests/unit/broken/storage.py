@@ -34,6 +34,20 @@ CASES: tuple[Case, ...] = (
         "BEGIN CERTIFICATE",
     ),
     Case(
+        "every host without the proxy",
+        {"proxy": {"https": "http://proxy:3128", "no": ["10.0.0.0/8", "*"]}},
+        "fleet.proxy.no[1]",
+        "is not a host",
+        "such as .example.org",
+    ),
+    Case(
+        "two hosts as one",
+        {"proxy": {"https": "http://proxy:3128", "no": ["a.lan, b.lan"]}},
+        "fleet.proxy.no[0]",
+        "is not a host",
+        "each an entry of its own",
+    ),
+    Case(
         "a volume that is too small",
         {"pools/a100/storage": "volume", "pools/a100/volumeSize": "20Gi"},
         "fleet.pools.a100.volumeSize",
