@@ -6,6 +6,11 @@ from_of() {
     tr -d '"\r' <"$1" | sed -n 's/^[[:space:]]*[Ff][Rr][Oo][Mm][[:space:]][[:space:]]*\([^[:space:]]*\)[[:space:]]*$/\1/p' | head -n 1
 }
 
+# Writes Modelfile $2 to $work/Modelfile with FROM $1 in place of its own.
+from_instead() {
+    awk -v from="FROM $1" '!done && NF == 2 && tolower($1) == "from" { print from; done = 1; next } { print }' "$2" >"$work/Modelfile"
+}
+
 # The model behind FROM in Modelfile $1, nothing where it is a file.
 from_model() {
     from=$(from_of "$1")
@@ -85,7 +90,7 @@ from_file() { # NAME MODELFILE DIGEST
     base_digest=$3
     if [ -z "$address" ] && [ ! -f "$file" ]; then why="$1 is made from $file, which is not there" && return "$NO_SOURCE"; fi
     [ "$base_digest" != - ] || base_digest=$(wc -c <"$file")-bytes
-    awk -v from="FROM $file" '!done && NF == 2 && tolower($1) == "from" { print from; done = 1; next } { print }' "$2" >"$work/Modelfile"
+    from_instead "$file" "$2"
 }
 
 bring_create() { # NAME MODELFILE DIGEST
@@ -102,13 +107,13 @@ bring_create() { # NAME MODELFILE DIGEST
             source=$(awk -F "$tab" -v name="$1" '$1 == "pull" && $2 == name { print $3; exit }' "$work/list/wanted.tsv")
             locate "${source:-$1}"
             if [ "$manifest" = "$target" ]; then base=$(as_pulled "$1"); else base=${source#http://}; fi
-            awk -v from="FROM $base" '!done && NF == 2 && tolower($1) == "from" { print from; done = 1; next } { print }' \
-                "$recipe" >"$work/Modelfile"
         elif ! in_place "$manifest" -; then
             # `create` would pull it too, but without retries, verification or plain HTTP.
             pull_verified "$base" - || return $?
         fi
         locate "$base" && base_digest=$(digest_of "$manifest")
+        # in its spelling on the disk, which `create` asks for
+        from_instead "$(called "${manifest#"$store/manifests/"}")" "$recipe"
     else
         from_file "$1" "$recipe" "$3" || return $?
     fi

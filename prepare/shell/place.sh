@@ -13,11 +13,13 @@ beside() { # WORD NAME
 # can compare the pinned digest, and a changed or dropped context starts from the original, all without the registry.
 as_pulled() { beside as-pulled "$1"; }
 
-# Keeps the blobs of manifest file $1 for requests under way, until what is unwanted is removed.
+# Keeps the blobs of manifest file $1 for requests under way, until what is unwanted is removed. $kept_manifest: its copy.
 keep_blobs() {
+    kept_manifest=''
     in_place "$1" - || return 0
     keep_path=${1#"$store/manifests/"}
-    write_manifest "$1" "$store/manifests/replaced.${keep_path%/*}/$(digest_of "$1" | cut -c 1-12)"
+    keep_path=$store/manifests/replaced.${keep_path%/*}/$(digest_of "$1" | cut -c 1-12)
+    write_manifest "$1" "$keep_path" && kept_manifest=$keep_path
 }
 
 write_manifest() { # FROM TO
@@ -32,25 +34,47 @@ place() { # FROM TO
     keep_blobs "$2" && write_manifest "$1" "$2"
 }
 
-# Manifest file $1 becomes a link to its folder, which Ollama's list passes over. The next start removes the link.
+# Manifest file $1 says from now on that there is no such model. Not by its removal: see above.
 hide() {
-    [ ! -f "$1" ] || { ln -sfn . "$notes/hidden" && mv -T "$notes/hidden" "$1"; }
+    case ${1#"$store/manifests/"} in
+    # Nobody asks for a name of ours. A link to its folder is passed over without a word.
+    new.* | replaced.* | as-pulled.*) ln -sfn . "$notes/hidden" && mv -T "$notes/hidden" "$1" ;;
+    *) bury "$1" ;;
+    esac
 }
 
-# Ollama is about to write manifest file $1: not through such a link.
-show_again() {
-    [ ! -L "$1" ] || { : >"$notes/empty" && mv -T "$notes/empty" "$1"; }
+# A manifest without its configuration: a request gets a 404, which the router tries elsewhere, and a pull writes over it.
+bury() {
+    bury_digest=sha256:$(printf '%064d' 0)
+    printf '{"schemaVersion":2,"config":{"digest":"%s","size":0},"layers":[]}\n' "$bury_digest" >"$notes/buried" &&
+        mv -T "$notes/buried" "$1"
 }
 
-forget_hidden() { find "$store/manifests" -type l -lname . -delete 2>/dev/null; }
+# Ollama is about to write manifest file $1: not through a link.
+show_again() { [ ! -L "$1" ] || bury "$1"; }
+
+# What was hidden, before a server of ours starts. Another pod's may run on the same store; it loses what asks just then.
+forget_hidden() {
+    find "$store/manifests" -type l -lname . -delete 2>/dev/null
+    find "$store/manifests" -type f -size -2 -exec grep -lF "sha256:$(printf '%064d' 0)" {} + 2>/dev/null |
+        while read -r forget_buried; do rm -f "$forget_buried"; done
+}
 
 # Removes manifest file $1 and the blobs that no other one names.
 remove_manifest() {
-    blobs_of "$1" >"$work/blobs-of"
+    blobs_of "$1" >>"$notes/removing"
     hide "$1"
+    remove_blobs
+}
+
+# Removes the blobs of $notes/removing, which outlasts whoever was stopped while he did.
+remove_blobs() {
+    [ -f "$notes/removing" ] || return 0
     while read -r remove_blob _ <&5; do
-        grep -rqF "sha256:$remove_blob" "$store/manifests"
+        # as Ollama looks for them: through a folder that is a link, too
+        grep -d skip -qF "sha256:$remove_blob" "$store"/manifests/*/*/*/*
         # 2 is no answer
         [ $? -ne 1 ] || rm -f "$store/blobs/sha256-$remove_blob"
-    done 5<"$work/blobs-of"
+    done 5<"$notes/removing"
+    rm -f "$notes/removing"
 }

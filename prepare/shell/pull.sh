@@ -90,7 +90,6 @@ pull() {
 pull_verified() {
     brought=$((brought + 1))
     locate "$1" && note "$manifest"
-    show_again "$manifest"
     keep_blobs "$manifest" || return $?
     pull "$1" || return $?
     locate "$1" # another case of letters may have been met
@@ -99,8 +98,9 @@ pull_verified() {
     fi
     if ! in_place "$manifest" "$2"; then
         why="digest differs for $1: the registry has $(digest_of "$manifest"), the file pins $2"
-        # Nobody may be served what was not pinned. The blobs stay: a corrected pin costs one manifest.
-        hide "$manifest"
+        # Nobody may be served what was not pinned; what was before serves on. The blobs stay: a corrected pin costs one
+        # manifest.
+        if [ -n "$kept_manifest" ]; then write_manifest "$kept_manifest" "$manifest"; else hide "$manifest"; fi
         return "$WRONG_DIGEST"
     fi
 }

@@ -52,7 +52,8 @@ remove_unwanted() {
         fi
         rm -f "$notes/created/$unwanted"
         grep -vxF "$unwanted" "$notes/brought" >"$notes/brought.new"
-        mv "$notes/brought.new" "$notes/brought"
+        # 2: the disk is full, and half of the notes would be lost
+        [ $? -gt 1 ] || mv "$notes/brought.new" "$notes/brought"
     done 4<"$work/unwanted"
 }
 

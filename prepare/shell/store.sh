@@ -15,17 +15,29 @@ locate() {
         ;;
     esac
     manifest=$store/manifests/$locate_host/$locate_namespace/$locate_model/$locate_tag
-    # Ollama finds a model whatever the case of its letters, and keeps the case that it met first.
+    # Ollama finds a model whatever the case of its letters.
     if [ ! -f "$manifest" ] && [ -d "$store/manifests" ]; then
         locate_found=$(find "$store/manifests" -mindepth 4 -maxdepth 4 -type f -ipath "$manifest" 2>/dev/null | head -n 1)
-        manifest=${locate_found:-$manifest}
+        manifest=${locate_found:-$(spelled "${manifest#"$store/manifests/"}")}
     fi
+}
+
+# The file of a new manifest, $1 below manifests/. Host, namespace, model and tag each keep the spelling that they have in
+# any other: Ollama (0.17.4, getExistingName) takes one of those, by chance where there are two, and finds nothing there.
+spelled() {
+    find "$store/manifests" -mindepth 4 -maxdepth 4 -type f -printf '%P\n' 2>/dev/null |
+        awk -F / -v OFS=/ -v path="$1" -v store="$store/manifests" '
+            BEGIN { n = split(path, part) }
+            { for (i = 1; i <= n; i++) if (tolower($i) == tolower(part[i])) part[i] = $i }
+            END { print store, part[1], part[2], part[3], part[4] }'
 }
 
 digest_of() { [ -f "$1" ] && sha256sum <"$1" | cut -c 1-64; }
 
 # Digest and size of each blob that manifest file $1 names.
-blobs_of() { grep -o '"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*' "$1" | sed 's/.*sha256://; s/","size":/ /'; }
+blobs_of() {
+    tr -d '[:space:]' <"$1" | grep -o '"digest":"sha256:[0-9a-f]\{64\}","size":[0-9]*' | sed 's/.*sha256://; s/","size":/ /'
+}
 
 # Whether manifest file $1 is there with all its blobs in full length, at digest $2 unless that is -.
 in_place() {

@@ -8,6 +8,7 @@ round() {
     if ! try_lock; then
         why="another pod writes to $store" && say "$why: waiting" && return "$OTHER"
     fi
+    remove_blobs
     before_round=$brought
     bring_all "$work/list/wanted.tsv"
     round_code=$?

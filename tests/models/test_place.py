@@ -1,10 +1,13 @@
 """What changes or goes in a running server costs no request: neither for it nor for the models beside it."""
 
 import threading
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from infra.plan.model import Prepared
 from tests.models.pod import Pod, Server, wait_until
@@ -120,6 +123,68 @@ def test_what_a_changed_model_was_is_there_for_requests_under_way_and_goes_after
             wait_until(lambda: not before & blobs(pod), 30, watch)
             assert server.chat("tiny")["done"]
             assert named(server) == {"tiny:latest"}
+
+
+def test_a_removed_model_is_not_found_and_the_router_tries_another_replica(
+    pod: Pod, registry: Registry, weights: bytes
+) -> None:
+    tiny = pulled(registry, weights)
+    bot = Prepared(name="bot", action="create", source="FROM tiny\nPARAMETER num_ctx 128\n")
+    pod.mount(tiny, bot)
+    assert pod.init().code == 0
+    with pod.serving() as server, pod.running("watch", REMOVE_SECONDS="0") as watch:
+        pod.mount(tiny)
+        wait_until(lambda: named(server) == {"tiny:latest"}, 30, watch)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            server.chat("bot")
+
+
+def test_names_that_differ_in_the_case_of_a_part_are_all_found(pod: Pod, registry: Registry, weights: bytes) -> None:
+    """Ollama takes the spelling of each part, a tag's too, from any model that there is."""
+    source = "library/tiny-GGUF:Q4_K_M"
+    digest = registry.publish(source, weights)
+    tiny = Prepared(name="tiny:q4_k_m", action="pull", source=registry.source(source), digest=digest)
+    bot = Prepared(name="Bot", action="create", source="FROM tiny:q4_k_m\nPARAMETER num_ctx 128\n")
+    pod.mount(tiny, bot, Prepared(name="TINY:latest", action="copy", source="bot"))
+    assert pod.init().code == 0
+    with pod.serving() as server:
+        for name in ("tiny:q4_k_m", "bot", "tiny") * 20:
+            assert server.ask("/api/show", {"model": name})["details"]
+
+
+def test_what_was_served_serves_on_while_the_registry_has_another_than_the_new_pin(
+    pod: Pod, registry: Registry, weights: bytes
+) -> None:
+    digest = registry.publish(TINY, weights)
+    name = f"127.0.0.1:{registry.port}/library/tiny:latest"
+    first, wrong = (
+        Prepared(name=name, action="pull", source=registry.source(TINY), digest=pin) for pin in (digest, "0" * 64)
+    )
+    pod.mount(first)
+    assert pod.init().code == 0
+    registry.publish(TINY, weights[:-4] + b"abcd", note="moved on")
+    with pod.serving() as server, pod.running("watch", REMOVE_SECONDS="0") as watch:
+        wait_until(lambda: "the list is in place" in watch.output, 30, watch)
+        pod.mount(wrong)
+        wait_until(lambda: "digest differs for" in watch.output, 30, watch)
+        assert server.chat(name)["done"]
+        pod.mount(first)
+        wait_until(lambda: watch.output.count("the list is in place, 0 new") == 2, 30, watch)
+        assert server.chat(name)["done"]
+
+
+def test_a_removal_that_was_cut_short_is_finished_by_the_next_start(
+    pod: Pod, registry: Registry, weights: bytes
+) -> None:
+    pod.mount(pulled(registry, weights))
+    assert pod.init().code == 0
+    (lost,) = {path for path in blobs(pod) if path.stat().st_size == len(weights)}
+    for manifest in (pod.store / "manifests").rglob("latest"):
+        manifest.write_text("{}")
+    (pod.store / "ollama-fleet" / "removing").write_text(f"{lost.name.removeprefix('sha256-')} {len(weights)}\n")
+    pod.mount()
+    assert pod.init().code == 0
+    assert not lost.exists()
 
 
 def test_a_removed_model_may_come_again_into_the_same_server(pod: Pod, registry: Registry, weights: bytes) -> None:
