@@ -178,13 +178,13 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next_start(
 ) -> None:
     pod.mount(pulled(registry, weights))
     assert pod.init().code == 0
-    (lost,) = {path for path in blobs(pod) if path.stat().st_size == len(weights)}
-    for manifest in (pod.store / "manifests").rglob("latest"):
-        manifest.write_text("{}")
-    (pod.store / "ollama-fleet" / "removing").write_text(f"{lost.name.removeprefix('sha256-')} {len(weights)}\n")
-    pod.mount()
+    needed = blobs(pod)
+    orphan = pod.store / "blobs" / f"sha256-{'a' * 64}"
+    orphan.write_text("weights of a model that is gone")
+    digests = [path.name.removeprefix("sha256-") for path in (*needed, orphan)]
+    (pod.store / "ollama-fleet" / "removing").write_text("".join(f"{digest} 31\n" for digest in digests))
     assert pod.init().code == 0
-    assert not lost.exists()
+    assert blobs(pod) == needed
 
 
 def test_a_removed_model_may_come_again_into_the_same_server(pod: Pod, registry: Registry, weights: bytes) -> None:
