@@ -117,8 +117,8 @@ def _try(match: Config, retry_on: str, **retry: object) -> Config:
             "idle_timeout": "0s",
             "auto_host_rewrite": True,
             "retry_policy": {
-                # On a machine that stalls, not even a connection on loopback is there within its second: 12 of 200 who
-                # waited got a 502.
+                # On a machine that stalls, not even a connection on loopback is there within its second: with Envoy
+                # stopped four times for 1.2 s, 11 and 50 of 200 who waited had a 502 before the pool was woken.
                 "retry_on": f"connect-failure,{retry_on}",
                 **retry,
                 "num_retries": FOR_EVER,
