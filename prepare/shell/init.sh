@@ -53,7 +53,7 @@ init() {
     fill_inputs || fail $?
     if [ -s "$work/list/models.tsv" ] || [ -s "$notes/brought" ]; then
         wait_for_lock || fail $?
-        remove_blobs
+        remove_blobs "$notes/removing"
         forget_hidden
         start_server || fail $?
         bring_all "$work/list/models.tsv" || fail $?

@@ -60,21 +60,31 @@ forget_hidden() {
         while read -r forget_buried; do rm -f "$forget_buried"; done
 }
 
-# Removes manifest file $1 and the blobs that no other one names.
+# Removes manifest file $1 and the blobs that no other one names. A full disk leaves no room to hide it, and has to be freed.
 remove_manifest() {
-    blobs_of "$1" >>"$notes/removing"
-    hide "$1"
-    remove_blobs
+    blobs_of "$1" >"$work/removing"
+    # for the next start, should this one be stopped
+    { cat "$work/removing" >>"$notes/removing"; } 2>/dev/null
+    hide "$1" 2>/dev/null || rm -f "$1"
+    remove_blobs "$work/removing"
+    rm -f "$notes/removing"
 }
 
-# Removes the blobs of $notes/removing, which outlasts whoever was stopped while he did.
+# Removes the blobs that file $1 lists, and it.
 remove_blobs() {
-    [ -f "$notes/removing" ] || return 0
+    [ -f "$1" ] || return 0
     while read -r remove_blob _ <&5; do
-        # as Ollama looks for them: through a folder that is a link, too
-        grep -d skip -qF "sha256:$remove_blob" "$store"/manifests/*/*/*/*
+        is_named "$remove_blob"
         # 2 is no answer
         [ $? -ne 1 ] || rm -f "$store/blobs/sha256-$remove_blob"
-    done 5<"$notes/removing"
-    rm -f "$notes/removing"
+    done 5<"$1"
+    rm -f "$1"
+}
+
+# Whether any manifest names blob $1: 1 where none does. As Ollama looks for them: through a folder that is a link, too.
+is_named() {
+    named_blob=$1
+    set -- "$store"/manifests/*/*/*/*
+    [ -e "$1" ] || return 1
+    grep -d skip -qF "sha256:$named_blob" "$@" 2>/dev/null
 }

@@ -8,7 +8,7 @@ round() {
     if ! try_lock; then
         why="another pod writes to $store" && say "$why: waiting" && return "$OTHER"
     fi
-    remove_blobs
+    remove_blobs "$notes/removing"
     before_round=$brought
     bring_all "$work/list/wanted.tsv"
     round_code=$?

@@ -166,7 +166,7 @@ def test_one_system_node_holds_the_whole_router_beside_googles_own_pods(fleet: F
 
 def spread(fleet: Fleet) -> None:
     """The router over both nodes again, as a rollout would leave it."""
-    # at once: one that is leaving still takes the room that the new one needs, which then goes to the other node
+    # at once: one that is leaving still takes the room that the new one needs, which could then go to the other node
     fleet.kube.delete(fleet.pods(fleet.router())[0], grace=0)
     until(lambda: where(fleet.pods(fleet.router())) == dict.fromkeys(fleet.nodes(None), 1), fleet.complaints)
     fleet.settle()

@@ -35,6 +35,27 @@ def test_a_disk_that_fills_leaves_the_models_that_were_whole(
     assert (kept / "manifests/registry.ollama.ai/library/tiny/latest").read_bytes() == registry.manifests[TINY]
 
 
+@pytest.mark.parametrize("small_disk", ["600k"], indirect=True)
+def test_removing_a_model_frees_a_disk_without_a_byte_left(
+    pod: Pod, registry: Registry, weights: bytes, small_disk: tuple[str, ...]
+) -> None:
+    pod.mount(pulled("tiny", registry.source(TINY), registry.publish(TINY, weights)))
+    kept, nothing = pod.root / "kept", pod.root / "nothing"
+    nothing.mkdir()
+    (nothing / "models.tsv").touch()
+    steps = (
+        '"$@" || exit',
+        'head -c 1000000 /dev/zero >"$OLLAMA_MODELS/filling"',
+        f'FLEET_MODELS={nothing} "$@"; code=$?',
+        f'ls "$OLLAMA_MODELS/blobs" >{kept}; exit $code',
+    )
+    pod.within = (*small_disk, "sh", "-c", "\n".join(steps), "sh")
+    run = pod.init()
+    assert run.code == 0, run.output
+    assert "No space left" in run.output
+    assert kept.read_text() == ""
+
+
 @pytest.mark.parametrize("small_disk", ["2m"], indirect=True)
 def test_a_pull_that_cannot_fit_is_ended_before_the_disk_is_full(
     pod: Pod, registry: Registry, small_disk: tuple[str, ...]
