@@ -120,8 +120,7 @@ def test_the_figure_is_the_truth_with_aborts_retries_and_fallbacks(open_door: Op
     refusing.status = 503
     with streams(door, 30) as open_ones:
         # each was refused by the first pool and is under way at the second
-        wait_until(lambda: figures() == (0, 30))
-        assert len(taking.asked) == 30
+        wait_until(lambda: figures() == (0, 30) and len(taking.asked) == 30)
         for one in open_ones[:10]:
             one.close()
         wait_until(lambda: figures() == (0, 20))
