@@ -54,11 +54,12 @@ init() {
     if [ -s "$work/list/models.tsv" ] || [ -s "$notes/brought" ]; then
         wait_for_lock || fail $?
         remove_blobs "$notes/removing"
-        forget_hidden
+        # who asks another pod's server just then would get a 404: its companion removes what nothing uses, later
+        served || forget_hidden
         start_server || fail $?
         bring_all "$work/list/models.tsv" || fail $?
         find_unwanted
-        remove_unwanted
+        served || remove_unwanted
         rm -rf "$notes/downloads" # all that is wanted is whole
     fi
     note_started

@@ -53,7 +53,7 @@ bury() {
 # Ollama is about to write manifest file $1: not through a link.
 show_again() { [ ! -L "$1" ] || bury "$1"; }
 
-# What was hidden, before a server of ours starts. Another pod's may run on the same store; it loses what asks just then.
+# What was hidden, while no server runs.
 forget_hidden() {
     find "$store/manifests" -type l -lname . -delete 2>/dev/null
     find "$store/manifests" -type f -size -2 -exec grep -lF "sha256:$(printf '%064d' 0)" {} + 2>/dev/null |

@@ -12,6 +12,7 @@ serve() {
     rm -rf "$work"
     : >"$state/server.log"
     mkfifo "$state/server-log" || exit "$OTHER"
+    note_serving
     tee -a "$state/server.log" <"$state/server-log" &
     exec ollama serve >"$state/server-log" 2>&1
 }

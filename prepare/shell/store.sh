@@ -78,3 +78,13 @@ try_lock() {
 }
 
 unlock() { exec 9>&-; }
+
+# From now on this process serves the store, and what it becomes.
+note_serving() {
+    mkdir -p "$notes" 2>/dev/null && { command exec 8>"$notes/serving"; } 2>/dev/null && command -v flock >/dev/null && flock -s 8
+}
+
+# Whether another pod's server runs on this store.
+served() {
+    [ -f "$notes/serving" ] && command -v flock >/dev/null && ! flock -n "$notes/serving" true
+}

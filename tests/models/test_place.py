@@ -204,3 +204,27 @@ def test_a_removed_model_may_come_again_into_the_same_server(pod: Pod, registry:
     assert links  # of what the second making of bot took the place of
     assert pod.init().code == 0
     assert not [path for path in links if path.is_symlink()]
+
+
+def test_a_pod_that_starts_beside_another_on_its_store_takes_nothing_from_its_server(
+    pod: Pod, registry: Registry, weights: bytes
+) -> None:
+    """What has gone is hidden from a running server, since a file that goes is a 404 for who asks for any model."""
+    tiny = pulled(registry, weights)
+    pod.mount(tiny, *aliases(2))
+    assert pod.init().code == 0
+    second = Pod(pod.root.parent / "second", pod.ollama)
+    second.store = pod.store
+    second.mount(pulled(registry, weights[:-4] + b"abcd", note="changed"))
+    gone = pod.store / "manifests" / "registry.ollama.ai" / "library" / "alias-1" / "latest"
+    before = blobs(pod)
+    with pod.serving() as server:
+        with pod.running("watch", REMOVE_SECONDS="0") as watch:
+            pod.mount(tiny, *aliases(1))
+            wait_until(lambda: named(server) == {"tiny:latest", "alias-0:latest"}, 30, watch)
+        assert second.init().code == 0
+        assert gone.exists()
+        assert before < blobs(pod)
+    assert second.init().code == 0
+    assert not gone.exists()
+    assert not before & blobs(pod)
