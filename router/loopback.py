@@ -5,7 +5,7 @@ What it answers is an upstream's answer to the door, and can be retried there; w
 
 from router import spilling, waking
 from router.extension import LOOPBACK, Config, extension, socket
-from router.replies import local_replies
+from router.replies import replies_to_the_door
 
 
 def listener(port: int, *, silent: str, buffer: int) -> Config:
@@ -18,7 +18,7 @@ def listener(port: int, *, silent: str, buffer: int) -> Config:
         generate_request_id=False,
         stream_idle_timeout=silent,
         route_config={"name": "spill", "virtual_hosts": [*waking.hosts(), spilling.host(silent=silent)]},
-        local_reply_config=local_replies(),
+        local_reply_config=replies_to_the_door(),
         http_filters=[
             *waking.filters(),
             # without its headers: one of them would forbid the retry at the next pool

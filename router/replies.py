@@ -1,7 +1,7 @@
 """Envoy's own answers (errors above all) in the words and the shape of the API that was asked."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from router.clusters import UNKNOWN_MODEL
 from router.extension import Config, extension
@@ -131,6 +131,18 @@ REASONS = (
 def local_replies() -> Config:
     """The `local_reply_config` of the door: every error that no pool wrote is JSON in the shape of its API."""
     return {"mappers": [mapper for reason in REASONS for mapper in _mappers(reason)]}
+
+
+def replies_to_the_door() -> Config:
+    """The same of the listener on loopback. There a server that cannot be reached is a 503, which the door tries at the
+    next pool: with four servers killed at once, each try of the hop met another of them, and the client had its 502."""
+    return {
+        "mappers": [
+            mapper
+            for reason in REASONS
+            for mapper in _mappers(replace(reason, status=503) if reason.status == 502 else reason)
+        ]
+    }
 
 
 def _mappers(reason: Reason) -> Iterator[Config]:
