@@ -1,6 +1,7 @@
 """What Prometheus and the autoscaler read."""
 
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
@@ -17,6 +18,10 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 POOLS = "/metrics/pools"
 OF_POOL = "ollama_fleet_pool_"
 IN_FLIGHT = f"{OF_POOL}requests_in_flight"
+GAUGES = r"cluster\.[^>]*\.upstream_rq_(pending_)?active"
+PROBED_WITHIN = 0.05
+"""A pool that spills is probed each second on the way of its requests. One of them would keep an idle pool awake; what
+is under way at two looks is none."""
 
 OF_ENVOY = (
     rf"^{PREFIX}\.|^http\.door\.downstream_(rq|cx)_(active|total|[0-9]xx)|^server\.(memory_allocated|uptime)$"
@@ -60,9 +65,14 @@ def in_flight(pools: Sequence[str], wanted: AbstractSet[str], admin: Admin) -> R
 
 
 def _in_flight(pools: Sequence[str], wanted: AbstractSet[str], admin: Admin) -> str:
-    found = admin.numbers(r"cluster\.[^>]*\.upstream_rq_(pending_)?active")
-    counts = {pool: active(pool, found) + (pool in wanted) for pool in pools}
-    return _by_pool(IN_FLIGHT, "requests under way at a pool", counts)
+    found = admin.numbers(GAUGES)
+    counts = {pool: active(pool, found) for pool in pools}
+    if probed := [pool for pool in pools if counts[pool] and f"cluster.{pool}{ROOM}.upstream_rq_active" in found]:
+        time.sleep(PROBED_WITHIN)
+        later = admin.numbers(GAUGES)
+        counts |= {pool: min(counts[pool], active(pool, later)) for pool in probed}
+    wants = {pool: count + (pool in wanted) for pool, count in counts.items()}
+    return _by_pool(IN_FLIGHT, "requests under way at a pool", wants)
 
 
 def _of_pools(pools: Sequence[str], seen: Seen) -> str:

@@ -13,6 +13,8 @@ import pytest
 
 from infra.commands import common, manifests, recorded
 from infra.stack import read
+from router.admin import Admin
+from router.metrics import in_flight
 from tests.program.programs import ROOT
 from tests.router.conftest import OpenDoor
 from tests.router.door import ANSWER_SECONDS, Door, ask, wait_until
@@ -134,3 +136,21 @@ def test_the_figure_is_the_truth_with_aborts_retries_and_fallbacks(open_door: Op
         for one in open_ones[10:]:
             assert one.getresponse().read().count(b"\n") == 2
     wait_until(lambda: figures() == (0, 0))
+
+
+def test_the_probe_of_a_pool_that_spills_is_no_request_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes the way of the pool's requests, through Envoy's own listener, and a look at the figures may meet it."""
+
+    def looked(*looks: tuple[int, int]) -> float:
+        found = [
+            {"cluster.t4.upstream_rq_active": probed, "cluster.t4~room.upstream_rq_active": served}
+            for probed, served in looks
+        ]
+        monkeypatch.setattr(Admin, "numbers", lambda *_: found.pop(0))
+        text = in_flight(["t4"], set(), Admin(port=1)).text
+        return series(text, "ollama_fleet_pool_requests_in_flight", {"pool": "t4"})
+
+    assert looked((0, 0)) == 0
+    assert looked((1, 0), (0, 0)) == 0
+    assert looked((0, 2), (1, 2)) == 2
+    assert looked((1, 2), (1, 2)) == 3
